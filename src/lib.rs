@@ -1,0 +1,5 @@
+//! stepcast: a simulator and world model of distributed LLM training.
+
+pub mod spec;
+pub mod units;
+pub mod work;

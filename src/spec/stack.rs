@@ -1,0 +1,148 @@
+//! The software: which kernels are fused, what overlaps, what the host costs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::units::{Bytes, Seconds};
+use crate::work::{AttentionFamily, DType};
+
+/// A software stack, as far as it shapes a step.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// Name for people.
+    pub name: String,
+
+    // Kernels.
+    /// Implementation of the attention core.
+    pub attention: AttentionFamily,
+    /// Whether scale, mask and softmax of unfused attention are one kernel.
+    pub fused_softmax: bool,
+    /// Whether a bias is added inside the activation kernel (bias-GELU, bias-SwiGLU).
+    pub fused_activation: bool,
+    /// Whether bias, dropout and residual addition are one kernel.
+    pub fused_residual: bool,
+    /// Whether rotary embedding is one kernel.
+    pub fused_rotary: bool,
+    /// Whether a norm is one kernel (else a chain of elementwise kernels).
+    pub fused_norm: bool,
+    /// Whether cross-entropy is one pass over the logits (else a chain with fp32 logits in memory).
+    pub fused_cross_entropy: bool,
+    /// Whether logits are kept in fp32 for the loss.
+    pub fp32_logits: bool,
+    /// Whether the wgrad GEMM adds into the gradient buffer (else a separate accumulation).
+    pub fused_gradient_accumulation: bool,
+    /// Whether the optimizer updates all tensors in few launches (else several a tensor).
+    pub fused_optimizer: bool,
+    /// Whether chains of elementwise kernels are compiled into one (torch.compile).
+    pub compile: bool,
+    /// Share of memory bandwidth that norm kernels reach.
+    pub norm_bandwidth_fraction: f64,
+    /// Share of memory bandwidth that elementwise kernels reach.
+    pub elementwise_bandwidth_fraction: f64,
+    /// Share of memory bandwidth that the softmax kernels reach.
+    pub softmax_bandwidth_fraction: f64,
+    /// Share of memory bandwidth that the optimizer reaches.
+    pub optimizer_bandwidth_fraction: f64,
+
+    // Formats.
+    /// Format in which gradients accumulate.
+    pub gradient_dtype: DType,
+    /// Format in which gradients travel between replicas.
+    pub gradient_reduce_dtype: DType,
+    /// Format of the main copy of parameters; absent when the parameters themselves are it.
+    #[serde(default)]
+    pub main_parameter_dtype: Option<DType>,
+    /// Format in which the parameters of a sharded plan are gathered; that of compute when absent.
+    #[serde(default)]
+    pub parameter_gather_dtype: Option<DType>,
+    /// Format of the optimizer's moments.
+    pub moment_dtype: DType,
+
+    // Communication.
+    /// How and when gradients are reduced.
+    pub gradient_reduce: GradientReduce,
+    /// Size of a gradient bucket.
+    pub gradient_bucket: Bytes,
+    /// Whether gradient reduction runs beside backward.
+    pub overlap_gradient_reduce: bool,
+    /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
+    pub overlap_parameter_gather: bool,
+    /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
+    pub overlap_tp_fraction: f64,
+    /// Whether the gradient of a column-parallel input is reduced beside its wgrad GEMM.
+    pub overlap_tp_wgrad: bool,
+    /// Whether pipeline sends and receives run beside compute.
+    pub overlap_p2p: bool,
+    /// Whether pipeline tensors are cut over tp ranks for the wire and gathered after.
+    pub p2p_scatter_gather: bool,
+    /// Layers whose parameters FSDP gathers ahead of use.
+    pub fsdp_prefetch: u64,
+    /// Order of axes over ranks, fastest first.
+    pub rank_order: Vec<MeshAxis>,
+
+    // Interference.
+    /// Time of memory-bound kernels beside communication over time alone.
+    pub memory_kernel_slowdown: f64,
+    /// Time of GEMM and attention kernels beside communication over time alone.
+    pub compute_kernel_slowdown: f64,
+    /// Time of communication beside compute over time alone.
+    pub communication_slowdown: f64,
+
+    // Host.
+    /// Host time to launch one kernel in forward.
+    pub launch_cost: Seconds,
+    /// Host time to launch one kernel in backward.
+    pub backward_launch_cost: Seconds,
+    /// Host time to launch one collective.
+    pub collective_launch_cost: Seconds,
+    /// Whether layers replay as CUDA graphs, so that a layer costs one launch.
+    pub cuda_graph: bool,
+    /// Launches that may wait on the device before a launch call blocks.
+    pub launch_queue_depth: u64,
+    /// Host time a step outside launches: data, logging, learning-rate schedule.
+    pub step_host_time: Seconds,
+    /// Host time a micro-batch outside launches.
+    pub micro_batch_host_time: Seconds,
+    /// Whether the host waits for the device at the end of each step (loss or gradient-norm read).
+    pub synchronise_each_step: bool,
+
+    // Memory.
+    /// Memory of the CUDA context, libraries and framework.
+    pub context_memory: Bytes,
+    /// Buffers of one communicator.
+    pub communicator_memory: Bytes,
+    /// Workspace of the GEMM library.
+    pub workspace_memory: Bytes,
+    /// Share by which the caching allocator's reservation exceeds what is allocated.
+    pub allocator_overhead_fraction: f64,
+
+    /// Where each number comes from, by key.
+    #[serde(default)]
+    pub sources: BTreeMap<String, String>,
+}
+
+/// How gradients are reduced over replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GradientReduce {
+    /// Buckets as large as `gradient_bucket`.
+    Bucketed,
+    /// One collective over all gradients of a stage.
+    Whole,
+}
+
+/// An axis of the rank mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MeshAxis {
+    /// Tensor parallelism.
+    Tp,
+    /// Context parallelism.
+    Cp,
+    /// Data parallelism.
+    Dp,
+    /// Pipeline parallelism.
+    Pp,
+}

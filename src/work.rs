@@ -1,0 +1,65 @@
+//! What takes time: the one vocabulary that graph, program, cost, trace and calibration speak.
+
+mod collective;
+mod dtype;
+mod kernel;
+
+pub use collective::{Axis, Collective, CollectiveKind};
+pub use dtype::DType;
+pub use kernel::{AttentionFamily, GemmLayout, Kernel, MemoryKernel, Pass};
+
+/// What a span of time was spent on, as reports group it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Matrix products.
+    Gemm,
+    /// The attention core, fused or not.
+    Attention,
+    /// Layer and RMS norms.
+    Norm,
+    /// Activations, residuals, rotary, dropout, biases.
+    Elementwise,
+    /// Embedding look-up and its gradient.
+    Embedding,
+    /// Softmax and cross-entropy over the vocabulary.
+    Loss,
+    /// Casts and quantisation.
+    Cast,
+    /// Optimizer step, gradient norm and clipping.
+    Optimizer,
+    /// Communication along an axis of the plan.
+    Communication(Axis),
+    /// Work of the host that the device waits for.
+    Host,
+}
+
+impl Class {
+    /// All classes of compute, in the order in which reports list them.
+    pub const COMPUTE: [Self; 8] = [
+        Self::Gemm,
+        Self::Attention,
+        Self::Norm,
+        Self::Elementwise,
+        Self::Embedding,
+        Self::Loss,
+        Self::Cast,
+        Self::Optimizer,
+    ];
+
+    /// Name for reports and traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gemm => "gemm",
+            Self::Attention => "attention",
+            Self::Norm => "norm",
+            Self::Elementwise => "elementwise",
+            Self::Embedding => "embedding",
+            Self::Loss => "loss",
+            Self::Cast => "cast",
+            Self::Optimizer => "optimizer",
+            Self::Communication(axis) => axis.name(),
+            Self::Host => "host",
+        }
+    }
+}
