@@ -1,0 +1,77 @@
+//! What an analysis must be told beside the timeline.
+
+use serde::Serialize;
+
+use crate::units::{Bytes, Flops, FlopsPerSecond, Seconds};
+
+/// Facts of a step that no timeline holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepFacts {
+    /// Tokens trained on in the step, over all replicas.
+    pub tokens: f64,
+    /// GPUs that take part.
+    pub gpu_count: u64,
+    /// Arithmetic the model needs: forward and backward without recomputation, over all GPUs.
+    pub model_flops: Flops,
+    /// Arithmetic the GPUs do: with recomputation, over all GPUs.
+    pub hardware_flops: Flops,
+    /// Dense peak of one GPU in the format of the linear layers.
+    pub peak: FlopsPerSecond,
+    /// Length of the step: from one step's start to the next one's.
+    pub step_time: Seconds,
+    /// Memory of one GPU.
+    pub capacity: Bytes,
+    /// Memory by stage.
+    pub memory: Vec<StageMemory>,
+    /// What the compute time rests on.
+    pub evidence: Evidence,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Peak memory of the ranks of a stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StageMemory {
+    /// Pipeline stage.
+    pub stage: u64,
+    /// All of it at the peak.
+    #[serde(rename = "peak_bytes", serialize_with = "whole")]
+    pub peak: Bytes,
+    /// What the allocator has reserved by then.
+    #[serde(rename = "peak_reserved_bytes", serialize_with = "whole")]
+    pub peak_reserved: Bytes,
+    /// Parameters in compute precision, quantised copies included.
+    #[serde(rename = "weights_bytes", serialize_with = "whole")]
+    pub weights: Bytes,
+    /// Gradients.
+    #[serde(rename = "gradients_bytes", serialize_with = "whole")]
+    pub gradients: Bytes,
+    /// Main parameters and moments.
+    #[serde(rename = "optimizer_bytes", serialize_with = "whole")]
+    pub optimizer: Bytes,
+    /// Activations at the peak.
+    #[serde(rename = "activations_bytes", serialize_with = "whole")]
+    pub activations: Bytes,
+    /// Gathered parameters, communication buffers and workspaces at the peak.
+    #[serde(rename = "buffers_bytes", serialize_with = "whole")]
+    pub buffers: Bytes,
+    /// CUDA context and framework.
+    #[serde(rename = "overhead_bytes", serialize_with = "whole")]
+    pub overhead: Bytes,
+}
+
+/// Which share of the busy time was priced by what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Evidence {
+    /// By a measured table.
+    pub measured_fraction: f64,
+    /// By a fit to measurements.
+    pub fitted_fraction: f64,
+    /// By a roofline or a closed form with data-sheet rates.
+    pub roofline_fraction: f64,
+}
+
+/// Bytes as a whole number, since nobody reads fractions of a byte.
+fn whole<S: serde::Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(bytes.value().round() as u64)
+}
