@@ -1,5 +1,7 @@
 //! stepcast: a simulator and world model of distributed LLM training.
 
+pub mod graph;
+pub mod plan;
 pub mod spec;
 pub mod timeline;
 pub mod units;
