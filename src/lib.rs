@@ -2,6 +2,7 @@
 
 pub mod graph;
 pub mod plan;
+pub mod program;
 pub mod spec;
 pub mod timeline;
 pub mod units;

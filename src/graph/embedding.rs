@@ -32,6 +32,9 @@ impl Builder<'_> {
             ..operations[0]
         });
         operations[1].saved = Saved::default();
+        // The residual stream is sequence-major: a transposing copy after the look-up.
+        let copy = Traffic::one(bytes, bytes);
+        operations.push(pass("embedding transpose", MemoryKernel::Copy, copy, copy, 0.0));
         if self.model.position == Position::Learned {
             operations.push(pass(
                 "position embedding",

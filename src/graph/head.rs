@@ -30,7 +30,7 @@ impl Builder<'_> {
             region: Region::Sequence,
             attention_core: false,
         };
-        vec![self.norm("final norm"), logits, self.cross_entropy(), reduce]
+        vec![self.norm("final norm"), logits, reduce, self.cross_entropy()]
     }
 
     /// Cross-entropy over the vocabulary.
