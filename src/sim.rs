@@ -4,7 +4,6 @@
 //! order and streams that run in order; work starts at the latest of launched, stream free, events
 //! recorded, group complete. Rates are solved again when what runs side by side changes.
 
-mod block;
 mod communication;
 mod costs;
 mod error;

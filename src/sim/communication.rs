@@ -233,10 +233,8 @@ impl Engine<'_> {
         demands.iter().flatten().for_each(|&(resource, share)| load[resource] += share);
         let contended = load.iter().any(|&load| load > 1.0 + 1e-9);
         let rates = if contended {
-            let activities: Vec<SharedActivity<'_>> = demands
-                .iter()
-                .map(|demands| SharedActivity { limit: 1.0, demands })
-                .collect();
+            let activities: Vec<SharedActivity<'_>> =
+                demands.iter().map(|demands| SharedActivity { limit: 1.0, demands }).collect();
             solve(&vec![1.0; resources.len()], &activities)
         } else {
             vec![1.0; component.len()]
@@ -305,7 +303,11 @@ impl Engine<'_> {
                 format!(
                     "rank {} ({} of micro-batch {})",
                     name(peer),
-                    if tag.pass == crate::work::Pass::Forward { "activations" } else { "gradients" },
+                    if tag.pass == crate::work::Pass::Forward {
+                        "activations"
+                    } else {
+                        "gradients"
+                    },
                     tag.micro_batch
                 )
             }

@@ -155,15 +155,14 @@ impl Recorder {
         times: [Instant; 3],
     ) {
         let [start, ready, end] = times;
-        let Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } =
+        let (Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. }) =
             queued.launch.action
         else {
             unreachable!("blocks do not communicate as a whole")
         };
         let work = program.work(work);
-        let lane = stream.lane().map_or(Lane::Compute, |(axis, number)| {
-            Lane::Communication(axis, number)
-        });
+        let lane =
+            stream.lane().map_or(Lane::Compute, |(axis, number)| Lane::Communication(axis, number));
         self.timeline.spans.push(Span {
             process: rank as u32,
             lane,

@@ -105,10 +105,7 @@ impl<'a> Engine<'a> {
             rank.host != Host::Done || rank.streams.iter().any(|stream| !stream.queue.is_empty())
         };
         if self.ranks.iter().any(stuck) {
-            return Err(SimError::Deadlock {
-                at: self.now.seconds(),
-                waiting: self.who_waits(),
-            });
+            return Err(SimError::Deadlock { at: self.now.seconds(), waiting: self.who_waits() });
         }
         let host_end = self.ranks.iter().map(|rank| rank.host_time).max();
         let device_end = self

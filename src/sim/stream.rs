@@ -61,7 +61,8 @@ impl Engine<'_> {
         state.memory.change(ready, memory.activations_taken + peak, memory.buffers_taken);
         let slowdown = if state.active.is_empty() { 1.0 } else { slowdown_beside };
         let end = (ready + time * slowdown).max(not_before);
-        let ticket = self.agenda.schedule(end, super::state::Event::ComputeEnd { rank: rank as u32 });
+        let ticket =
+            self.agenda.schedule(end, super::state::Event::ComputeEnd { rank: rank as u32 });
         state.compute = Some(Running {
             start: ready,
             ready,
@@ -96,8 +97,9 @@ impl Engine<'_> {
         running.slowdown = slowdown;
         let end = (running.updated + running.remaining * slowdown).max(running.not_before);
         self.agenda.cancel(running.ticket);
-        running.ticket =
-            self.agenda.schedule(end.max(now), super::state::Event::ComputeEnd { rank: rank as u32 });
+        running.ticket = self
+            .agenda
+            .schedule(end.max(now), super::state::Event::ComputeEnd { rank: rank as u32 });
     }
 
     /// The work on the compute stream of a rank has ended.
