@@ -1,5 +1,6 @@
 //! stepcast: a simulator and world model of distributed LLM training.
 
+pub mod cost;
 pub mod spec;
 pub mod units;
 pub mod work;
