@@ -4,6 +4,7 @@
 //! order and streams that run in order; work starts at the latest of launched, stream free, events
 //! recorded, group complete. Rates are solved again when what runs side by side changes.
 
+mod block;
 mod communication;
 mod costs;
 mod error;
@@ -14,6 +15,7 @@ mod run;
 mod state;
 mod stream;
 
+pub use block::block_costs;
 pub use costs::{BlockCost, Costs, HostCosts, Ports, WorkCost};
 pub use error::SimError;
 pub use memory::MemoryPeak;
