@@ -5,6 +5,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 use stepcast::spec::{Cluster, Fit, Gpu, Kind, Model, Problems, Stack, load_part, schedules};
+use stepcast::units::FlopsPerSecond;
 
 use super::{Context, Format, diagnostics, output};
 
@@ -102,12 +103,13 @@ fn gpus(context: &Context) -> Listing {
     Listing {
         keys: &["name", "vendor", "architecture", "memory", "memory_bandwidth", "bf16", "fp8"],
         rows: rows(context, Kind::Gpu, load, |gpu| {
-            let peak = |peak: Option<_>| peak.map_or("-".to_owned(), |peak| format!("{peak:.0}"));
+            let peak =
+                |peak: Option<FlopsPerSecond>| peak.map_or("-".to_owned(), |peak| peak.to_string());
             vec![
                 gpu.vendor.clone(),
                 gpu.architecture.clone(),
-                format!("{:.0}", gpu.memory),
-                format!("{:.2}", gpu.memory_bandwidth),
+                gpu.memory.to_string(),
+                gpu.memory_bandwidth.to_string(),
                 peak(gpu.peak_bf16),
                 peak(gpu.peak_fp8),
             ]
@@ -125,9 +127,9 @@ fn clusters(context: &Context) -> Listing {
                 cluster.gpus_per_node.to_string(),
                 cluster.node_count.to_string(),
                 cluster.domain_size().to_string(),
-                format!("{:.0}", cluster.scale_up_bandwidth),
+                cluster.scale_up_bandwidth.to_string(),
                 cluster.nics_per_node.to_string(),
-                format!("{:.0}", cluster.nic_bandwidth),
+                cluster.nic_bandwidth.to_string(),
             ]
         }),
     }

@@ -13,6 +13,9 @@ mod sources;
 mod suggest;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 use super::check::{Parts, check_parts};
 use super::problem::{Place, Problem, Problems, SourceFile};
 use super::{Fit, Scenario};

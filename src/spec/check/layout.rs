@@ -181,9 +181,9 @@ fn listed(numbers: &[u64]) -> String {
 fn even_layers(plan: &Plan, layers: u64, chunks: u64) -> Option<Problem> {
     let extra = if plan.count_embedding_and_head { 2 } else { 0 };
     let slots = layers + extra;
-    // The first and last chunk give a slot each to embedding and head and need a layer beside it.
-    let least = if extra == 0 || chunks == 1 { 1 } else { 2 };
-    let works = |chunks: u64| slots.is_multiple_of(chunks) && slots / chunks >= least;
+    // A first chunk of the embedding alone and a last one of the head alone are what Llama 3 405B
+    // trained with (Llama team 2024, section 3.3.2), so one slot a chunk is enough.
+    let works = |chunks: u64| slots >= chunks && slots.is_multiple_of(chunks);
     if works(chunks) {
         return None;
     }
@@ -203,7 +203,7 @@ fn even_layers(plan: &Plan, layers: u64, chunks: u64) -> Option<Problem> {
     };
     let choices = near(found, slots, |number| number.checked_mul(fixed).is_some_and(&works));
     let mut hints: Vec<String> = try_hint(&choices).into_iter().collect();
-    if extra == 0 && (layers + 2).is_multiple_of(chunks) && (layers + 2) / chunks >= 2 {
+    if extra == 0 && layers + 2 >= chunks && (layers + 2).is_multiple_of(chunks) {
         hints.push("set plan.count_embedding_and_head = true".to_owned());
     }
     if chunks <= layers {

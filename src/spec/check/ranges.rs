@@ -221,8 +221,9 @@ pub(super) fn plan(plan: &Plan, problems: &mut Vec<Problem>) {
     range.optional("shard_group", plan.shard_group, &COUNT);
     range.optional("recompute_layers", plan.recompute_layers, &(0..=1 << 14));
     for (index, &layers) in plan.stage_layers.iter().flatten().enumerate() {
-        if !LAYERS.contains(&layers) {
-            let message = format!("number {} must be from 1 to {}", index + 1, LAYERS.end());
+        // 0 is a chunk of only the embedding or only the head.
+        if layers > *LAYERS.end() {
+            let message = format!("number {} must be at most {}", index + 1, LAYERS.end());
             range.refuse("stage_layers", layers, message);
         }
     }

@@ -140,7 +140,9 @@ fn merge(kind: Kind, under: &mut Table, over: Table) {
 /// Keeps a changed part from passing for the original: its name says so, and the published
 /// parameter count of the original goes.
 fn note_change(kind: Kind, under: &mut Table, over: &Table) {
-    if over.is_empty() {
+    // How many nodes one has of a cluster does not make it another one; its GPU has a name itself.
+    let is_size = |key: &String| kind == Kind::Cluster && (key == "node_count" || key == "gpu");
+    if over.keys().all(is_size) {
         return;
     }
     if !over.contains_key("name")
