@@ -157,12 +157,13 @@ impl Mesh {
     pub fn concurrent_groups(&self, kind: GroupKind, rank: u64) -> Vec<Vec<u64>> {
         let own = self.group(kind, rank);
         let stage = self.coordinates(rank).pp;
-        let mut seen = rustc_hash::FxHashSet::default();
-        seen.insert(own[0]);
+        let mut covered: rustc_hash::FxHashSet<u64> = own.iter().copied().collect();
         let mut groups = vec![own];
         for index in 0..self.stage_size() {
-            let group = self.group(kind, self.rank_in_stage(stage, index));
-            if seen.insert(group[0]) {
+            let rank = self.rank_in_stage(stage, index);
+            if !covered.contains(&rank) {
+                let group = self.group(kind, rank);
+                covered.extend(&group);
                 groups.push(group);
             }
         }
