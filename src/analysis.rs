@@ -4,6 +4,5 @@ mod account;
 mod facts;
 mod summary;
 
-pub use account::{Account, account};
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};

@@ -81,6 +81,20 @@ pub struct MemorySummary {
 
 /// Sums up a step.
 pub fn summarize(timeline: &Timeline, facts: &StepFacts) -> Summary {
-    let _ = (timeline, facts, account);
-    unimplemented!()
+    account();
+    let _ = timeline;
+    Summary {
+        step_time_s: facts.step_time.value(),
+        tokens_per_s_per_gpu: facts.tokens / facts.step_time.value() / facts.gpu_count as f64,
+        model_tflops_per_gpu: facts.model_flops.value() / facts.step_time.value() / facts.gpu_count as f64 / 1e12,
+        mfu: 0.0,
+        hfu: 0.0,
+        critical_stage: 0,
+        time: TimeSummary::default(),
+        compute: BTreeMap::new(),
+        communication: BTreeMap::new(),
+        memory: MemorySummary { stages: facts.memory.clone(), ..MemorySummary::default() },
+        evidence: facts.evidence,
+        warnings: vec![],
+    }
 }

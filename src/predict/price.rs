@@ -86,7 +86,7 @@ impl Pricer<'_> {
     fn collective(&self, kind: GroupKind, collective: &Collective) -> WorkCost {
         let launch = self.scenario.stack.collective_launch_cost;
         let placement = self.placement(kind, collective.kind);
-        if placement.groups[0].len() < 2 {
+        if placement.own().len() < 2 {
             let (time, slowdown, ports) = (Seconds::ZERO, 1.0, Ports::default());
             return WorkCost { time, launch, slowdown, ports };
         }
