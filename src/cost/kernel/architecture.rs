@@ -60,8 +60,9 @@ impl Architecture {
         has_flash3: true,
     };
 
-    /// As [`Self::AMPERE`]; the GEMM q, between the two, is an assumption. Attention rates of B200 at 1k-16k tokens 624, 881, 1063, 1167, 1209
-    /// TFLOP/s; width: FlashAttention 4 and cuDNN issue threads, head 64 at 0.56-0.66 of head 128.
+    /// As [`Self::AMPERE`]; the GEMM q, between the two, is assumed. Attention rates of B200 at
+    /// 1k-16k tokens 624, 881, 1063, 1167, 1209 TFLOP/s; width: FlashAttention 4 and cuDNN issue
+    /// threads, head 64 at 0.56-0.66 of head 128.
     const BLACKWELL: Self = Self {
         gemm_quantisation: 0.3,
         gemm_overhead_k: 120.0,
