@@ -4,6 +4,6 @@ mod book;
 mod collective;
 mod kernel;
 
-pub use collective::{CollectiveBook, CollectivePrice};
 pub use book::{Evidence, KernelBook, KernelPrice};
+pub use collective::{CollectiveBook, CollectivePrice};
 pub use kernel::{KernelModel, Prediction, Roofline};

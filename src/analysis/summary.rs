@@ -86,7 +86,10 @@ pub fn summarize(timeline: &Timeline, facts: &StepFacts) -> Summary {
     Summary {
         step_time_s: facts.step_time.value(),
         tokens_per_s_per_gpu: facts.tokens / facts.step_time.value() / facts.gpu_count as f64,
-        model_tflops_per_gpu: facts.model_flops.value() / facts.step_time.value() / facts.gpu_count as f64 / 1e12,
+        model_tflops_per_gpu: facts.model_flops.value()
+            / facts.step_time.value()
+            / facts.gpu_count as f64
+            / 1e12,
         mfu: 0.0,
         hfu: 0.0,
         critical_stage: 0,

@@ -37,7 +37,9 @@ impl<'a> CollectiveBook<'a> {
         let nic = c.nic_bandwidth * c.nic_fraction;
         let node_rate = nic * c.nics_per_node as f64;
         let per_node = placement.groups().len() as f64 * n / shape.domain_count as f64;
-        let siblings_here = (c.gpus_per_node as f64 / shape.ranks_per_domain as f64).min(placement.groups().len() as f64).max(1.0);
+        let siblings_here = (c.gpus_per_node as f64 / shape.ranks_per_domain as f64)
+            .min(placement.groups().len() as f64)
+            .max(1.0);
         let _ = per_node;
         let inter = shape.domain_count > 1;
         let rate: BytesPerSecond = if inter { up.min(node_rate / siblings_here) } else { up };
@@ -51,7 +53,11 @@ impl<'a> CollectiveBook<'a> {
             CollectiveKind::SendReceive => s,
             _ => s * (steps / n),
         };
-        let hop = if inter { c.network_latency * (shape.domain_count as f64 / n) + c.scale_up_latency } else { c.scale_up_latency };
+        let hop = if inter {
+            c.network_latency * (shape.domain_count as f64 / n) + c.scale_up_latency
+        } else {
+            c.scale_up_latency
+        };
         let time = Seconds::from_us(6.0) + hop * steps.min(64.0) + volume / rate;
         CollectivePrice {
             time: time * self.factor,

@@ -105,11 +105,7 @@ impl Fabric {
         fabric
     }
 
-    fn vertex(
-        &mut self,
-        vertices: &mut FxHashMap<Device, NodeIndex>,
-        device: Device,
-    ) -> NodeIndex {
+    fn vertex(&mut self, vertices: &mut FxHashMap<Device, NodeIndex>, device: Device) -> NodeIndex {
         *vertices.entry(device).or_insert_with(|| self.graph.add_node(device))
     }
 
@@ -235,9 +231,8 @@ mod tests {
         let gpus: Vec<GpuIndex> = [0, 3, 9, 8 * 70, 8 * 70 + 3].map(GpuIndex).to_vec();
         let fabric = Fabric::new(&cluster, &Placement::new(vec![gpus.clone()]));
         let graph = fabric.graph();
-        let vertex = |gpu: GpuIndex| {
-            graph.node_indices().find(|&it| graph[it] == Device::Gpu(gpu)).unwrap()
-        };
+        let vertex =
+            |gpu: GpuIndex| graph.node_indices().find(|&it| graph[it] == Device::Gpu(gpu)).unwrap();
         for &from in &gpus {
             for &to in gpus.iter().filter(|&&to| to != from) {
                 let route = fabric.route(from, to);
