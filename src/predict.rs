@@ -5,7 +5,7 @@ mod price;
 
 use crate::analysis::{Summary, summarize};
 use crate::plan::{Layout, PlanError};
-use crate::program::{Program, RankSelection, expand, lower, verify};
+use crate::program::{Program, RankSelection, expand, expand_open, lower, verify};
 use crate::sim::{Costs, HostCosts, Machine, SimError, block_costs, run};
 use crate::spec::Scenario;
 use crate::timeline::Timeline;
@@ -88,7 +88,7 @@ pub fn simulate(scenario: &Scenario, detail: Detail) -> Result<Prediction, Simul
     let mut costs = Costs { works: pricing.costs.clone(), blocks: Vec::new() };
     let outcome = if detail == Detail::Folded {
         costs.blocks = block_costs(&program, &costs.works, &machine)?;
-        run(&program, &costs, &machine)?
+        run(&expand_open(program.clone()), &costs, &machine)?
     } else {
         run(&expand(&program), &costs, &machine)?
     };

@@ -125,7 +125,7 @@ fn count(launch: &Launch, counts: &mut [f64], blocks: &[Vec<f64>]) {
         Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
             counts[work.0 as usize] += 1.0;
         }
-        Action::Block(block) => {
+        Action::Block(block) | Action::OpenBlock(block) => {
             for (sum, more) in counts.iter_mut().zip(&blocks[block.0 as usize]) {
                 *sum += more;
             }

@@ -4,13 +4,30 @@ use super::{Action, BlockId, EventId, Launch, Program, Role, Step, Stream, Waits
 
 /// The same program without blocks.
 pub fn expand(program: &Program) -> Program {
-    let roles = program.roles.iter().map(|role| expand_role(program, role)).collect();
+    let roles = program.roles.iter().map(|role| expand_role(program, role, true)).collect();
     Program { roles, blocks: Vec::new(), ..program.clone() }
 }
 
-/// A program of one rank that runs one block, whose own launches are kept as they are.
-pub(crate) fn expand_role(program: &Program, role: &Role) -> Role {
-    let mut expansion = Expansion { program, steps: Vec::new(), event_count: role.event_count };
+/// The same program without open blocks.
+pub fn expand_open(program: Program) -> Program {
+    let open = |step: &Step| matches!(step, Step::Launch(launch) if matches!(launch.action, Action::OpenBlock(_)));
+    let roles = program
+        .roles
+        .iter()
+        .map(|role| {
+            if role.steps.iter().any(open) {
+                expand_role(&program, role, false)
+            } else {
+                role.clone()
+            }
+        })
+        .collect();
+    Program { roles, ..program }
+}
+
+fn expand_role(program: &Program, role: &Role, closed_too: bool) -> Role {
+    let mut expansion =
+        Expansion { program, closed_too, steps: Vec::new(), event_count: role.event_count };
     for step in &role.steps {
         match step {
             Step::Launch(launch) => expansion.launch(*launch),
@@ -27,6 +44,8 @@ pub(crate) fn expand_role(program: &Program, role: &Role) -> Role {
 
 struct Expansion<'a> {
     program: &'a Program,
+    /// Whether closed blocks are replaced too.
+    closed_too: bool,
     steps: Vec<Step>,
     event_count: u32,
 }
@@ -34,7 +53,8 @@ struct Expansion<'a> {
 impl Expansion<'_> {
     fn launch(&mut self, launch: Launch) {
         match launch.action {
-            Action::Block(block) => self.block(block, launch),
+            Action::OpenBlock(block) => self.block(block, launch),
+            Action::Block(block) if self.closed_too => self.block(block, launch),
             _ => self.steps.push(Step::Launch(launch)),
         }
     }

@@ -184,6 +184,9 @@ pub enum Action {
     Work(WorkId),
     /// A stretch of instructions that starts and ends on the compute stream.
     Block(BlockId),
+    /// A stretch that communicates beside communication of other streams. It shares links with
+    /// them, so that it is never folded: [`super::expand_open`] replaces it by its launches.
+    OpenBlock(BlockId),
     /// A transfer to the rank with the same place in another stage.
     Send {
         /// Its size and group.

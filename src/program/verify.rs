@@ -81,7 +81,7 @@ pub fn verify(program: &Program) -> Result<(), ProgramError> {
                 Action::Receive { stage, tag, .. } => {
                     transfers.entry((u64::from(stage), role.stage, tag)).or_default().1 += 1;
                 }
-                Action::Work(_) | Action::Block(_) => {}
+                Action::Work(_) | Action::Block(_) | Action::OpenBlock(_) => {}
             }
         }
     }

@@ -83,7 +83,7 @@ fn block_cost(
         let mut peak = taken;
         let mut net = taken - freed;
         match launch.action {
-            Action::Block(inner) => {
+            Action::Block(inner) | Action::OpenBlock(inner) => {
                 let inner = &costs.blocks[inner.0 as usize];
                 sum.host += inner.host;
                 sum.launches += inner.launches;

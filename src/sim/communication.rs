@@ -86,7 +86,9 @@ impl Engine<'_> {
             Action::Receive { work, stage, tag } => {
                 (ActivityKey::Transfer { from: peer(stage), to: rank as u32, tag }, work)
             }
-            Action::Work(_) | Action::Block(_) => unreachable!("not a transfer"),
+            Action::Work(_) | Action::Block(_) | Action::OpenBlock(_) => {
+                unreachable!("not a transfer")
+            }
         };
         self.join(key, 2, work, Member { rank: rank as u32, stream, ready });
     }

@@ -83,7 +83,7 @@ impl<'a> Engine<'a> {
             Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
                 (self.costs.works[work.0 as usize].launch, 1)
             }
-            Action::Block(block) => {
+            Action::Block(block) | Action::OpenBlock(block) => {
                 let cost = &self.costs.blocks[block.0 as usize];
                 (cost.host, cost.launches)
             }

@@ -49,7 +49,7 @@ impl Recorder {
             Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
                 self.work_labels[work.0 as usize]
             }
-            Action::Block(block) => self.block_labels[block.0 as usize],
+            Action::Block(block) | Action::OpenBlock(block) => self.block_labels[block.0 as usize],
         }
     }
 
@@ -64,7 +64,7 @@ impl Recorder {
                 format!("receive {name}, micro-batch {}, from stage {stage}", tag.micro_batch)
             }
             Action::Work(work) => program.work(work).label.to_owned(),
-            Action::Block(_) => name.to_owned(),
+            Action::Block(_) | Action::OpenBlock(_) => name.to_owned(),
         }
     }
 
@@ -123,7 +123,9 @@ impl Recorder {
         end: Instant,
     ) {
         let (class, bytes, breakdown) = match queued.launch.action {
-            Action::Block(block) => (Class::Gemm, Bytes::ZERO, Some(block.0)),
+            Action::Block(block) | Action::OpenBlock(block) => {
+                (Class::Gemm, Bytes::ZERO, Some(block.0))
+            }
             Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
                 let work = program.work(work);
                 (work.class(), work.bytes(), None)

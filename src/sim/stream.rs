@@ -34,7 +34,7 @@ impl Engine<'_> {
             Action::Send { .. } | Action::Receive { .. } => {
                 self.join_transfer(rank, stream, queued.launch.action, ready);
             }
-            Action::Work(_) | Action::Block(_) => {
+            Action::Work(_) | Action::Block(_) | Action::OpenBlock(_) => {
                 assert!(stream == Stream::Compute, "kernels run on the compute stream");
                 self.start_compute(rank, ready);
             }
@@ -45,7 +45,7 @@ impl Engine<'_> {
         let queued = self.ranks[rank].streams[Stream::Compute as usize].queue[0];
         let memory = queued.launch.memory;
         let (time, slowdown_beside, not_before, peak) = match queued.launch.action {
-            Action::Block(block) => {
+            Action::Block(block) | Action::OpenBlock(block) => {
                 let cost = &self.costs.blocks[block.0 as usize];
                 let not_before = match self.machine.host {
                     Some(_) => queued.host_start + cost.joint,
@@ -117,7 +117,7 @@ impl Engine<'_> {
         slot.free_at = now;
         let memory = queued.launch.memory;
         let freed = match queued.launch.action {
-            Action::Block(block) => {
+            Action::Block(block) | Action::OpenBlock(block) => {
                 let cost = &self.costs.blocks[block.0 as usize];
                 cost.activations_peak - cost.activations_net
             }

@@ -30,7 +30,8 @@ impl Lowering<'_> {
         contents: ChunkContents,
     ) {
         for part in self.chunk_parts(task.pass, contents) {
-            role.compute(Action::Block(part.block()), Some(task), MemoryEffect::default());
+            let action = self.beside_communication(part.block());
+            role.compute(action, Some(task), MemoryEffect::default());
             role.bucket_parameters += Self::part_parameters(role, part);
             let gradient_bytes =
                 role.bucket_parameters * self.scenario.stack.gradient_dtype.bytes();
@@ -166,13 +167,14 @@ impl Lowering<'_> {
         if frees {
             memory.buffers_freed = gathered;
         }
+        let action = self.beside_communication(part.block());
         if forward {
-            return role.compute(Action::Block(part.block()), Some(task), memory);
+            return role.compute(action, Some(task), memory);
         }
         // The unsharded gradient lives from the unit's backward to the end of its scatter.
         let gradient = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
         memory.buffers_taken = gradient;
-        let end = role.compute(Action::Block(part.block()), Some(task), memory);
+        let end = role.compute(action, Some(task), memory);
         role.last_reduce = self.reduce_gradients(role, parameters, Some(task), last_micro_batch);
         if let Some(crate::program::Step::Launch(launch)) = role.steps.last_mut() {
             launch.memory.buffers_freed += gradient;

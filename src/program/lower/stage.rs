@@ -195,14 +195,18 @@ impl Lowering<'_> {
         }
         let last = task.micro_batch + 1 == shape.micro_batch_count;
         let plan = &self.scenario.plan;
-        let reduces_now = task.pass == Pass::Backward
-            && (plan.zero >= 2 || last)
-            && self.scenario.stack.overlap_gradient_reduce
-            && self.layout.mesh.size.dp * self.layout.mesh.size.cp > 1;
+        let replicas = self.layout.mesh.size.dp * self.layout.mesh.size.cp;
+        let reduces = self.scenario.stack.overlap_gradient_reduce && replicas > 1;
         if plan.zero >= 3 && self.layout.mesh.shard_group > 1 {
             self.sharded_chunk(role, task, contents, last);
-        } else if reduces_now {
+        } else if reduces && task.pass == Pass::Backward && (plan.zero >= 2 || last) {
             self.reducing_chunk(role, task, contents);
+        } else if reduces && plan.zero >= 2 {
+            // The reduction of the micro-batch before may still run.
+            for part in self.chunk_parts(task.pass, contents) {
+                let action = self.beside_communication(part.block());
+                role.compute(action, Some(task), MemoryEffect::default());
+            }
         } else {
             let block = self.chunk_block(task.pass, contents);
             role.compute(Action::Block(block), Some(task), MemoryEffect::default());
@@ -230,6 +234,16 @@ impl Lowering<'_> {
             parts.reverse();
         }
         parts
+    }
+
+    /// Runs a block beside communication of other streams; one that communicates itself is open.
+    pub(super) fn beside_communication(&self, block: BlockId) -> Action {
+        let launches = &self.blocks[block.0 as usize].launches;
+        if launches.iter().any(|launch| launch.stream != Stream::Compute) {
+            Action::OpenBlock(block)
+        } else {
+            Action::Block(block)
+        }
     }
 
     /// A whole chunk as one block.
