@@ -13,9 +13,9 @@ use crate::topology::{GpuIndex, Topology};
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
 
-/// Rails that carry the trees at most. 144 and 1,440 GB200 in domains of 72 with a NIC each all-reduce
-/// at 408 and 203 GB/s of buffer (coreweave/nccl-tests): what 8 or 9 NICs carry of one and two times
-/// the buffer.
+/// Rails that carry the trees at most. 144 and 1,440 GB200, in domains of 72 with a NIC each,
+/// all-reduce at 408 and 203 GB/s of buffer (coreweave/nccl-tests): what 8 or 9 NICs carry of one
+/// and two times the buffer.
 const RAILS_MAX: usize = 8;
 
 /// All-reduce across domains whose switches reduce.

@@ -51,11 +51,14 @@ impl CollectivePrice {
     };
 }
 
+/// What is remembered: for each placement and kind, the algorithms that can run it.
+type Known = FxHashMap<(Placement, CollectiveKind), Arc<[Candidate]>>;
+
 /// Prices collectives on a machine and remembers what does not depend on their size.
 #[derive(Debug)]
 pub struct CollectiveCost {
     topology: Topology,
-    known: Mutex<FxHashMap<(Placement, CollectiveKind), Arc<[Candidate]>>>,
+    known: Mutex<Known>,
 }
 
 impl CollectiveCost {

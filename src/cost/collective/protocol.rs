@@ -2,9 +2,9 @@
 //!
 //! Constants are those of NCCL's tuner (NVIDIA/nccl, `src/graph/tuning.cc`: `baseLat`, `hwLat` and
 //! the factors of `busBw`), where a scale-up step takes 0.6, 1.9 and 3.4 us and a network step 2.7,
-//! 4.0 and 14 us. What the fabric takes is in the cluster's file as the time of a hop, measured with
-//! the leanest protocol; so a scale-up step is kept as a multiple of it (the flags that it waits for
-//! cross the same fabric) and a network step as an addition to it (work of the host's proxy).
+//! 4.0 and 14 us. What the fabric takes is in the cluster's file as the time of a hop, measured
+//! with the leanest protocol; so a scale-up step is kept as a multiple of it (the flags that it
+//! waits for cross the same fabric) and a network step as an addition (work of the host's proxy).
 
 use crate::topology::Topology;
 use crate::units::Seconds;
