@@ -2,8 +2,9 @@
 //!
 //! Progressive filling: all rates rise together; an activity stops at its own limit or when a
 //! resource that it uses is full (Bertsekas and Gallager, Data Networks, section 6.5.2). Instead of
-//! looking at every resource at every stop, a heap holds the level at which each one fills. A level
-//! only rises as activities stop early, so an old key is a lower bound: refresh it when it surfaces.
+//! looking at every resource at every stop, a heap holds the level at which each one fills. A
+//! level only rises as activities stop early, so an old key is a lower bound, refreshed when it
+//! surfaces.
 //! The obvious form is in `share_slow.rs`; a property test compares the two.
 
 use std::cmp::{Ordering, Reverse};

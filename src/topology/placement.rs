@@ -1,6 +1,7 @@
 //! Where the ranks of a collective are, and those of its siblings.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use rustc_hash::FxHasher;
 
@@ -12,7 +13,8 @@ use super::{GpuIndex, Topology};
 /// it: with tensor parallelism over 8 GPUs, eight data-parallel groups share a node's NICs.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    groups: Vec<Vec<GpuIndex>>,
+    /// Shared, since caches keep placements.
+    groups: Arc<[Vec<GpuIndex>]>,
     /// Hash of the groups, taken once: a placement is a key in caches.
     fingerprint: u64,
 }
@@ -40,7 +42,7 @@ impl Placement {
     pub fn new(groups: Vec<Vec<GpuIndex>>) -> Self {
         let mut hasher = FxHasher::default();
         groups.hash(&mut hasher);
-        Self { groups, fingerprint: hasher.finish() }
+        Self { groups: groups.into(), fingerprint: hasher.finish() }
     }
 
     /// One group of GPUs, without siblings.
@@ -89,7 +91,8 @@ fn sorted_runs(values: impl Iterator<Item = u64>) -> Vec<usize> {
 
 impl PartialEq for Placement {
     fn eq(&self, other: &Self) -> bool {
-        self.fingerprint == other.fingerprint && self.groups == other.groups
+        let same = Arc::ptr_eq(&self.groups, &other.groups);
+        same || self.fingerprint == other.fingerprint && self.groups == other.groups
     }
 }
 

@@ -13,6 +13,11 @@ use crate::topology::{GpuIndex, Topology};
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
 
+/// Rails that carry the trees at most. 144 and 1,440 GB200, in domains of 72 with a NIC each,
+/// all-reduce at 408 and 203 GB/s of buffer (coreweave/nccl-tests): what 8 or 9 NICs carry of one
+/// and two times the buffer.
+const RAILS_MAX: usize = 8;
+
 /// All-reduce across domains whose switches reduce.
 pub(super) struct Hierarchical;
 
@@ -27,7 +32,8 @@ impl CollectiveAlgorithm for Hierarchical {
         group: &[GpuIndex],
         topology: &Topology,
     ) -> Option<Vec<Round>> {
-        let layout = Layout::new(group, topology);
+        let mut layout = Layout::new(group, topology);
+        layout.channel_count = layout.channel_count.min(RAILS_MAX);
         let possible = topology.reduces_in_switch()
             && collective.kind == CollectiveKind::AllReduce
             && layout.domains.len() > 1

@@ -51,11 +51,14 @@ impl CollectivePrice {
     };
 }
 
+/// What is remembered: for each placement and kind, the algorithms that can run it.
+type Known = FxHashMap<(Placement, CollectiveKind), Arc<[Candidate]>>;
+
 /// Prices collectives on a machine and remembers what does not depend on their size.
 #[derive(Debug)]
 pub struct CollectiveCost {
     topology: Topology,
-    known: Mutex<FxHashMap<(Placement, CollectiveKind), Arc<[Candidate]>>>,
+    known: Mutex<Known>,
 }
 
 impl CollectiveCost {
@@ -155,7 +158,7 @@ fn candidates(
             repeat: round.repeat as f64,
             steps: round.steps,
             fill: round.fill,
-            copy: round.local.value() / (topology.memory_bandwidth().value() * COPY_SHARE),
+            copy: copy_time(round.local, topology),
             busy: loads.busy(topology),
             own_scale_up: own.0,
             own_network: own.1,
@@ -165,6 +168,12 @@ fn candidates(
     ALGORITHMS.iter().filter_map(candidate).collect()
 }
 
+/// Seconds to copy within a GPU's memory.
+fn copy_time(bytes: Bytes, topology: &Topology) -> f64 {
+    let rate = topology.memory_bandwidth().value() * COPY_SHARE;
+    if bytes.value() > 0.0 { bytes.value() / rate } else { 0.0 }
+}
+
 impl Candidate {
     fn price(&self, bytes: Bytes, protocol: &Protocol, topology: &Topology) -> CollectivePrice {
         let bytes = bytes.value();
@@ -172,7 +181,7 @@ impl Candidate {
         let (mut scale_up, mut network) = (0.0, 0.0);
         for round in &self.rounds {
             let wire = round.wire(self.algorithm, protocol) * bytes;
-            let fill = round.fill.hops * wire * round.chunk_share(bytes);
+            let fill = round.fill(wire, bytes);
             let steps = round.latency(protocol, topology) + Seconds::new(fill);
             latency += steps * round.repeat;
             transfer += round.repeat * (wire + round.copy * bytes);
@@ -202,10 +211,14 @@ impl RoundCost {
         scale_up.max(self.busy.network / algorithm.network_share()) / protocol.share
     }
 
-    /// Share of a channel's bytes that move through the pipeline as one chunk.
-    fn chunk_share(&self, bytes: f64) -> f64 {
+    /// Seconds until the pipeline is full, given the seconds that all bytes take.
+    fn fill(&self, wire: f64, bytes: f64) -> f64 {
         let channel = self.fill.channel.value() * bytes;
-        if channel > 0.0 { (CHUNK_MAX / channel).min(1.0 / CHUNKS_MIN) } else { 0.0 }
+        if self.fill.hops > 0.0 && channel > 0.0 {
+            self.fill.hops * wire * (CHUNK_MAX / channel).min(1.0 / CHUNKS_MIN)
+        } else {
+            0.0
+        }
     }
 
     fn latency(&self, protocol: &Protocol, topology: &Topology) -> Seconds {
@@ -217,5 +230,4 @@ impl RoundCost {
 }
 
 #[cfg(test)]
-#[path = "price_tests.rs"]
 mod tests;
