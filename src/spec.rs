@@ -3,20 +3,31 @@
 //! A [`Scenario`] has six parts. Each is a TOML file or a table, and each may be named, given
 //! inline, or named and overridden. Nothing here behaves: it is data and checks.
 
+mod check;
 mod cluster;
 mod fit;
 mod gpu;
+mod import_hf;
+mod load;
 mod model;
 mod plan;
+mod problem;
 mod scenario;
+mod schema;
+mod shipped;
 mod stack;
 mod training;
 
+pub use check::{check, warnings};
 pub use cluster::Cluster;
 pub use fit::Fit;
 pub use gpu::Gpu;
+pub use import_hf::{ImportError, Imported, import_hugging_face};
+pub use load::{DataSources, Kind, Override, ReadFile, load, load_part, load_text};
 pub use model::{Activation, Model, Norm, Position};
 pub use plan::{ContextParallel, Plan, Recompute, Schedule};
+pub use problem::{Place, Problem, Problems, SourceFile};
 pub use scenario::Scenario;
+pub use schema::{part_schema, scenario_schema, schedules};
 pub use stack::{GradientReduce, MeshAxis, Stack};
 pub use training::{Optimizer, Precision, Training};

@@ -1,1 +1,3 @@
-fn main() {}
+//! All tests of the binary and of shipped data, in one test binary.
+
+mod cli;

@@ -1,0 +1,8 @@
+//! Rebuilds the crate when a shipped data file comes, goes or changes: `include_dir!` alone does
+//! not notice new files.
+
+fn main() {
+    for folder in ["models", "hardware", "configs"] {
+        println!("cargo:rerun-if-changed={folder}");
+    }
+}
