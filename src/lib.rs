@@ -1,5 +1,11 @@
 //! stepcast: a simulator and world model of distributed LLM training.
 
+pub mod cost;
+pub mod des;
+pub mod graph;
+pub mod plan;
+pub mod program;
+pub mod sim;
 pub mod spec;
 pub mod timeline;
 pub mod units;

@@ -47,6 +47,9 @@ pub struct Stack {
     pub optimizer_bandwidth_fraction: f64,
 
     // Formats.
+    /// Format in which parameters are stored; that of compute when absent.
+    #[serde(default)]
+    pub parameter_dtype: Option<DType>,
     /// Format in which gradients accumulate.
     pub gradient_dtype: DType,
     /// Format in which gradients travel between replicas.

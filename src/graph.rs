@@ -1,0 +1,77 @@
+//! The model's step, unsharded: what must be computed for a token, in which order.
+//!
+//! Knows the model and which kernels the stack fuses, but no cluster and no plan. Widths are
+//! those of the whole model; `plan::shard` cuts them.
+
+mod attention;
+mod embedding;
+mod head;
+mod layer;
+mod mlp;
+mod operation;
+mod optimizer;
+
+pub use operation::{Operation, OperationKind, Parallel, Region, Saved, ScoreProduct, Traffic};
+pub use optimizer::{OptimizerTraffic, optimizer_traffic};
+
+use crate::spec::{Model, Stack, Training};
+use crate::units::Flops;
+
+/// The operations of a step, by the three kinds of place they run in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Before the first layer.
+    pub embedding: Vec<Operation>,
+    /// A transformer layer; all are equal.
+    pub layer: Vec<Operation>,
+    /// After the last layer: norm, logits, loss.
+    pub head: Vec<Operation>,
+    /// Layers.
+    pub layer_count: u64,
+}
+
+impl Graph {
+    /// Builds the step of a model as a stack runs it.
+    pub fn build(model: &Model, stack: &Stack, training: &Training) -> Self {
+        let builder = Builder { model, stack, training };
+        Self {
+            embedding: builder.embedding(),
+            layer: builder.layer(),
+            head: builder.head(),
+            layer_count: model.layer_count,
+        }
+    }
+
+    /// Arithmetic of matrix products that training one sequence needs: forward, and backward at
+    /// twice forward; attention scores count in full, skipped or not, as in Korthikanti et al.
+    /// 2022, equation 7, and Chowdhery et al. 2022 (PaLM), appendix B.
+    pub fn model_flops(&self, sequence_length: u64) -> Flops {
+        self.forward_flops(sequence_length) * 3.0
+    }
+
+    fn forward_flops(&self, sequence_length: u64) -> Flops {
+        let sum = |operations: &[Operation]| -> Flops {
+            operations.iter().map(|operation| operation.forward_flops(sequence_length)).sum()
+        };
+        sum(&self.embedding) + sum(&self.layer) * self.layer_count as f64 + sum(&self.head)
+    }
+}
+
+/// What building needs to know.
+struct Builder<'a> {
+    model: &'a Model,
+    stack: &'a Stack,
+    training: &'a Training,
+}
+
+impl Builder<'_> {
+    /// Bytes of an activation value.
+    fn width(&self) -> f64 {
+        self.training.precision.activation().bytes()
+    }
+
+    /// Bytes of a linear layer's input as kept for backward: quantised when the layer is.
+    fn linear_input_width(&self) -> f64 {
+        self.width().min(self.training.precision.linear().bytes())
+    }
+}

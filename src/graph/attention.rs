@@ -1,0 +1,200 @@
+//! Attention: projections, rotary embedding and the core, fused or not.
+
+use super::{Builder, Operation, OperationKind, Parallel, Region, Saved, ScoreProduct, Traffic};
+use crate::spec::Position;
+use crate::work::{AttentionFamily, MemoryKernel};
+
+impl Builder<'_> {
+    /// The operations from the normed residual stream to the output projection.
+    pub(super) fn attention(&self) -> Vec<Operation> {
+        let model = self.model;
+        let heads_width = model.head_count * model.head_width();
+        let qkv_width = heads_width + 2 * model.kv_heads() * model.head_width();
+        let mut operations = vec![self.linear(
+            "qkv projection",
+            model.hidden_size,
+            qkv_width,
+            Parallel::Column,
+            model.linear_bias || model.qkv_bias,
+        )];
+        if model.qk_norm {
+            operations.push(self.query_key_norm());
+        }
+        if model.position == Position::Rotary {
+            operations.push(self.rotary());
+        }
+        match self.stack.attention {
+            AttentionFamily::Unfused => operations.extend(self.unfused_core(qkv_width)),
+            family => operations.push(self.fused_core(family, qkv_width)),
+        }
+        operations.push(self.linear(
+            "output projection",
+            heads_width,
+            model.hidden_size,
+            Parallel::Row,
+            model.linear_bias,
+        ));
+        operations
+    }
+
+    /// A linear layer; keeps its input.
+    pub(super) fn linear(
+        &self,
+        name: &'static str,
+        input: u64,
+        output: u64,
+        parallel: Parallel,
+        bias: bool,
+    ) -> Operation {
+        let kept = self.linear_input_width() * input as f64;
+        let (saved, region) = match parallel {
+            Parallel::Column => (Saved { sequence: kept, ..Saved::default() }, Region::Tensor),
+            Parallel::Row => (Saved { tensor: kept, ..Saved::default() }, Region::Sequence),
+        };
+        Operation {
+            name,
+            kind: OperationKind::Linear { input, output, parallel, quantised: true, bias },
+            saved,
+            output: self.width() * output as f64,
+            region,
+            attention_core: false,
+        }
+    }
+
+    /// Bytes a token of queries and keys.
+    fn query_key_bytes(&self) -> f64 {
+        let heads = self.model.head_count + self.model.kv_heads();
+        self.width() * (heads * self.model.head_width()) as f64
+    }
+
+    fn tensor_pass(
+        &self,
+        name: &'static str,
+        kind: MemoryKernel,
+        forward: Traffic,
+        backward: Traffic,
+        saved: Saved,
+        output: f64,
+    ) -> Operation {
+        Operation {
+            name,
+            kind: OperationKind::Pass { kind, region: Region::Tensor, forward, backward },
+            saved,
+            output,
+            region: Region::Tensor,
+            attention_core: false,
+        }
+    }
+
+    fn query_key_norm(&self) -> Operation {
+        let bytes = self.query_key_bytes();
+        self.tensor_pass(
+            "query key norm",
+            MemoryKernel::Norm,
+            Traffic::chain(bytes, bytes, 2),
+            Traffic::chain(2.0 * bytes, bytes, 4),
+            Saved { tensor: bytes, ..Saved::default() },
+            bytes,
+        )
+    }
+
+    /// Unfused rotary is a chain: two products, a rotation by halves, an addition, for q and k.
+    fn rotary(&self) -> Operation {
+        let bytes = self.query_key_bytes();
+        let traffic = if self.stack.fused_rotary || self.stack.compile {
+            Traffic::chain(bytes, bytes, if self.stack.compile { 1 } else { 2 })
+        } else {
+            Traffic::chain(5.0 * bytes, 4.0 * bytes, 8)
+        };
+        self.tensor_pass("rotary", MemoryKernel::Rotary, traffic, traffic, Saved::default(), bytes)
+    }
+
+    /// A fused core keeps q, k, v and the log-sum-exp of each row; its output is kept as the input
+    /// of the projection after it (Dao et al. 2022, section 3).
+    fn fused_core(&self, family: AttentionFamily, qkv_width: u64) -> Operation {
+        let model = self.model;
+        let row_sums = 4.0 * model.head_count as f64;
+        Operation {
+            name: "attention",
+            kind: OperationKind::Attention {
+                heads: model.head_count,
+                kv_heads: model.kv_heads(),
+                head_dim: model.head_width(),
+                family,
+            },
+            saved: Saved { tensor: self.width() * qkv_width as f64 + row_sums, ..Saved::default() },
+            output: self.width() * (model.head_count * model.head_width()) as f64,
+            region: Region::Tensor,
+            attention_core: true,
+        }
+    }
+
+    /// Scores in memory: product, scale-mask-softmax, dropout, product, and a copy of the heads
+    /// into the layout of the projection. Kept: q, k, v; softmax output, dropout mask and output
+    /// (Korthikanti et al. 2022, section 4.1: 5 bytes a score).
+    fn unfused_core(&self, qkv_width: u64) -> Vec<Operation> {
+        let (model, width) = (self.model, self.width());
+        let (heads, head_dim) = (model.head_count, model.head_width());
+        let output = width * (heads * head_dim) as f64;
+        let core = |name, kind, saved| Operation {
+            name,
+            kind,
+            saved,
+            output,
+            region: Region::Tensor,
+            attention_core: true,
+        };
+        let product = |product| OperationKind::Scores { heads, head_dim, product };
+        let pass =
+            |kind, forward, backward| OperationKind::ScorePass { kind, heads, forward, backward };
+        let softmax = if self.stack.fused_softmax {
+            // The causal kernel reads only the lower triangle but writes all.
+            pass(
+                MemoryKernel::Softmax,
+                Traffic::one(0.5 * width, width),
+                Traffic::one(2.0 * width, width),
+            )
+        } else {
+            pass(
+                MemoryKernel::Softmax,
+                Traffic::chain(2.0 * width + 8.0, 2.0 * width + 8.0, 4),
+                Traffic::chain(3.0 * width + 8.0, 2.0 * width + 8.0, 4),
+            )
+        };
+        let qkv = Saved { tensor: width * qkv_width as f64, ..Saved::default() };
+        let score = |bytes| Saved { score: bytes, ..Saved::default() };
+        let mut operations = vec![
+            core("query key product", product(ScoreProduct::QueryKey), qkv),
+            core("softmax", softmax, score(width)),
+        ];
+        if self.training.dropout {
+            operations.push(core(
+                "attention dropout",
+                pass(
+                    MemoryKernel::Pointwise,
+                    Traffic::one(width, width + 1.0),
+                    Traffic::one(width + 1.0, width),
+                ),
+                score(width + 1.0),
+            ));
+        }
+        operations.push(core(
+            "probability value product",
+            product(ScoreProduct::ProbabilityValue),
+            Saved::default(),
+        ));
+        let copy = Traffic::one(output, output);
+        operations.push(Operation {
+            attention_core: true,
+            ..self.tensor_pass(
+                "merge heads",
+                MemoryKernel::Copy,
+                copy,
+                copy,
+                Saved::default(),
+                output,
+            )
+        });
+        operations
+    }
+}

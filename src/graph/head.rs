@@ -1,0 +1,82 @@
+//! The head: final norm, logits, cross-entropy.
+
+use super::{Builder, Operation, OperationKind, Parallel, Region, Saved, Traffic};
+use crate::work::MemoryKernel;
+
+impl Builder<'_> {
+    /// The operations from the residual stream to the loss.
+    pub(super) fn head(&self) -> Vec<Operation> {
+        let model = self.model;
+        let logits = Operation {
+            name: "logits",
+            kind: OperationKind::Linear {
+                input: model.hidden_size,
+                output: model.vocabulary_size,
+                parallel: Parallel::Column,
+                // The head stays in 16 bits under fp8 recipes (Transformer Engine, torchao).
+                quantised: false,
+                bias: false,
+            },
+            saved: Saved { sequence: self.width() * model.hidden_size as f64, ..Saved::default() },
+            output: self.width() * model.vocabulary_size as f64,
+            region: Region::Tensor,
+            attention_core: false,
+        };
+        let reduce = Operation {
+            name: "loss reduce",
+            kind: OperationKind::LossReduce { bytes: 4.0, count: 3 },
+            saved: Saved::default(),
+            output: 0.0,
+            region: Region::Sequence,
+            attention_core: false,
+        };
+        vec![self.norm("final norm"), logits, reduce, self.cross_entropy()]
+    }
+
+    /// Cross-entropy over the vocabulary.
+    ///
+    /// Fused: one pass over the 16-bit logits that leaves their gradient in place. Unfused: a cast
+    /// to fp32, maximum, subtraction, exponential and sum, division in forward, and product and
+    /// cast in backward, each over fp32 logits in memory (Megatron's vocabulary-parallel
+    /// cross-entropy).
+    fn cross_entropy(&self) -> Operation {
+        let vocabulary = self.model.vocabulary_size as f64;
+        let width = self.width();
+        let full = 4.0;
+        let (forward, backward, kept) = if self.stack.fused_cross_entropy {
+            let kept = if self.stack.fp32_logits { full } else { width };
+            (Traffic::chain(2.0 * width, width, 2), Traffic::one(width, width), kept)
+        } else if self.stack.compile {
+            (Traffic::chain(width + full, full, 2), Traffic::one(full + width, width), full + width)
+        } else if self.stack.fp32_logits {
+            // Kept: the fp32 logits turned into exponentials in place, beside the 16-bit logits.
+            (
+                Traffic::chain(width + 4.0 * full, 4.0 * full, 5),
+                Traffic::chain(2.0 * full, full + width, 2),
+                full + width,
+            )
+        } else {
+            (
+                Traffic::chain(4.0 * width, 3.0 * width, 4),
+                Traffic::chain(2.0 * width, 2.0 * width, 2),
+                2.0 * width,
+            )
+        };
+        let scaled = |traffic: Traffic| {
+            Traffic::chain(traffic.read * vocabulary, traffic.write * vocabulary, traffic.launches)
+        };
+        Operation {
+            name: "cross-entropy",
+            kind: OperationKind::Pass {
+                kind: MemoryKernel::CrossEntropy,
+                region: Region::Tensor,
+                forward: scaled(forward),
+                backward: scaled(backward),
+            },
+            saved: Saved { tensor: kept * vocabulary, ..Saved::default() },
+            output: 0.0,
+            region: Region::Tensor,
+            attention_core: false,
+        }
+    }
+}

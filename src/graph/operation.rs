@@ -1,0 +1,178 @@
+//! One operation of a step.
+
+use crate::units::Flops;
+use crate::work::{AttentionFamily, MemoryKernel};
+
+/// Which part of the activations an operation works on, which decides how tensor parallelism
+/// cuts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// The residual stream: whole on every tensor-parallel rank, or cut along the sequence.
+    Sequence,
+    /// Between a column-parallel and a row-parallel layer: cut along heads, MLP or vocabulary.
+    Tensor,
+}
+
+/// How a linear layer's matrix is cut by tensor parallelism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parallel {
+    /// Along its output; enters the tensor region.
+    Column,
+    /// Along its input; leaves the tensor region with a sum over ranks.
+    Row,
+}
+
+/// Bytes that passes over memory move for a token, over the whole width.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// Bytes read.
+    pub read: f64,
+    /// Bytes written.
+    pub write: f64,
+    /// Kernels that share this traffic; none when zero.
+    pub launches: u32,
+}
+
+impl Traffic {
+    /// One kernel.
+    pub const fn one(read: f64, write: f64) -> Self {
+        Self { read, write, launches: 1 }
+    }
+
+    /// Several kernels.
+    pub const fn chain(read: f64, write: f64, launches: u32) -> Self {
+        Self { read, write, launches }
+    }
+
+    /// No kernel.
+    pub const NONE: Self = Self { read: 0.0, write: 0.0, launches: 0 };
+}
+
+/// Bytes a token that forward keeps for backward, over the whole width.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Saved {
+    /// In the residual stream's region.
+    pub sequence: f64,
+    /// In the tensor region.
+    pub tensor: f64,
+    /// In the tensor region, a score (query by key by head); dropped by selective recomputation.
+    pub score: f64,
+}
+
+/// The two products of the attention core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreProduct {
+    /// Queries by keys: scores.
+    QueryKey,
+    /// Probabilities by values: outputs.
+    ProbabilityValue,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OperationKind {
+    /// A linear layer.
+    Linear {
+        /// Width of its input.
+        input: u64,
+        /// Width of its output.
+        output: u64,
+        /// How it is cut.
+        parallel: Parallel,
+        /// Whether it runs in the quantised format of the training precision.
+        quantised: bool,
+        /// Whether backward sums the gradient of a bias.
+        bias: bool,
+    },
+    /// A fused attention core.
+    Attention {
+        /// Query heads.
+        heads: u64,
+        /// Key and value heads.
+        kv_heads: u64,
+        /// Width of a head.
+        head_dim: u64,
+        /// Implementation.
+        family: AttentionFamily,
+    },
+    /// A product of the unfused attention core.
+    Scores {
+        /// Query heads.
+        heads: u64,
+        /// Width of a head.
+        head_dim: u64,
+        /// Which of the two.
+        product: ScoreProduct,
+    },
+    /// A pass over the score matrix; traffic is by score.
+    ScorePass {
+        /// What the kernel is.
+        kind: MemoryKernel,
+        /// Query heads.
+        heads: u64,
+        /// Forward, bytes a score.
+        forward: Traffic,
+        /// Backward, bytes a score.
+        backward: Traffic,
+    },
+    /// A pass over activations; traffic is by token.
+    Pass {
+        /// What the kernel is.
+        kind: MemoryKernel,
+        /// Which activations.
+        region: Region,
+        /// Forward, bytes a token.
+        forward: Traffic,
+        /// Backward, bytes a token.
+        backward: Traffic,
+    },
+    /// Sum over tensor-parallel ranks of the embedding's output, each rank having looked up its
+    /// part of the vocabulary.
+    EmbeddingReduce {
+        /// Bytes a token.
+        bytes: f64,
+    },
+    /// Sums of the vocabulary-parallel cross-entropy: maximum, target logit, sum of exponents.
+    LossReduce {
+        /// Bytes a token, each.
+        bytes: f64,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Operation {
+    /// Name for traces.
+    pub name: &'static str,
+    /// What it does.
+    pub kind: OperationKind,
+    /// What it keeps for backward.
+    pub saved: Saved,
+    /// Bytes a token of its output, which lives at least until the next operation has run.
+    pub output: f64,
+    /// Where its output lives.
+    pub region: Region,
+    /// Whether it is part of the attention core, which selective recomputation repeats.
+    pub attention_core: bool,
+}
+
+impl Operation {
+    /// Arithmetic of matrix products of forward on one sequence, whole scores.
+    pub fn forward_flops(&self, sequence_length: u64) -> Flops {
+        let tokens = sequence_length as f64;
+        Flops::new(match self.kind {
+            OperationKind::Linear { input, output, .. } => {
+                2.0 * tokens * input as f64 * output as f64
+            }
+            OperationKind::Attention { heads, head_dim, .. } => {
+                4.0 * tokens * tokens * (heads * head_dim) as f64
+            }
+            OperationKind::Scores { heads, head_dim, .. } => {
+                2.0 * tokens * tokens * (heads * head_dim) as f64
+            }
+            _ => 0.0,
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! How a step is cut over ranks: the mesh, the stages, the shards and the schedule.
+//!
+//! Speaks of sizes and orders, never of seconds.
+
+mod error;
+mod layout;
+mod mesh;
+pub mod schedule;
+mod shard;
+mod stage;
+mod state;
+
+pub use error::PlanError;
+pub use layout::Layout;
+pub use mesh::{Coordinates, GroupKind, Mesh};
+pub use shard::{CpExchange, Shard};
+pub use stage::stage_layers;
+pub use state::{StageState, stage_states};

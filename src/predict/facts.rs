@@ -1,0 +1,154 @@
+//! What the summary of a step needs beside its timeline.
+
+use super::price::Pricing;
+use crate::analysis::{Evidence, StageMemory, StepFacts};
+use crate::cost;
+use crate::graph::{Graph, Operation};
+use crate::plan::Layout;
+use crate::program::{Action, Launch, Program, Step};
+use crate::sim::Outcome;
+use crate::spec::{Recompute, Scenario};
+use crate::units::{Bytes, Flops, FlopsPerSecond};
+
+/// Gathers the facts of a step.
+pub(super) fn step_facts(
+    scenario: &Scenario,
+    layout: &Layout,
+    program: &Program,
+    pricing: &Pricing,
+    outcome: &Outcome,
+) -> StepFacts {
+    let (training, gpu) = (&scenario.training, &scenario.cluster.gpu);
+    let graph = Graph::build(&scenario.model, &scenario.stack, training);
+    let sequences = training.global_batch as f64;
+    let model_flops = graph.model_flops(training.sequence_length) * sequences;
+    let repeated = repeated_flops(scenario, layout, &graph) * sequences;
+    // A format that the GPU has no rate for runs at another's; the summary still needs a peak.
+    let peak = gpu.peak(training.precision.linear()).unwrap_or(gpu.peak_fp16);
+    StepFacts {
+        tokens: sequences * training.sequence_length as f64,
+        gpu_count: layout.mesh.world_size(),
+        model_flops,
+        hardware_flops: model_flops + repeated,
+        peak: if peak > FlopsPerSecond::ZERO { peak } else { gpu.peak_fp32 },
+        step_time: outcome.end.seconds(),
+        capacity: gpu.memory,
+        memory: stage_memory(scenario, program, outcome),
+        evidence: evidence(program, pricing),
+        warnings: Vec::new(),
+    }
+}
+
+/// Arithmetic of a sequence that backward does again.
+fn repeated_flops(scenario: &Scenario, layout: &Layout, graph: &Graph) -> Flops {
+    let per_layer: Flops = match scenario.plan.recompute {
+        Recompute::None => Flops::ZERO,
+        Recompute::Selective => sum(scenario, graph, |operation| operation.attention_core),
+        Recompute::Full => sum(scenario, graph, |_| true),
+    };
+    let covered: u64 = (0..layout.stage_layers.len())
+        .map(|stage| layout.layers_on(stage))
+        .map(|layers| scenario.plan.recompute_layers.unwrap_or(layers).min(layers))
+        .sum();
+    per_layer * covered as f64
+}
+
+fn sum(scenario: &Scenario, graph: &Graph, which: impl Fn(&Operation) -> bool) -> Flops {
+    let length = scenario.training.sequence_length;
+    graph.layer.iter().filter(|it| which(it)).map(|it| it.forward_flops(length)).sum()
+}
+
+/// Memory at the peak of the rank of each stage that holds most.
+fn stage_memory(scenario: &Scenario, program: &Program, outcome: &Outcome) -> Vec<StageMemory> {
+    let slack = 1.0 + scenario.stack.allocator_overhead_fraction;
+    program
+        .roles
+        .iter()
+        .enumerate()
+        .map(|(index, role)| {
+            let (activations, buffers) = program
+                .ranks
+                .iter()
+                .zip(&outcome.memory)
+                .filter(|(entry, _)| entry.role == index)
+                .map(|(_, peak)| (peak.activations, peak.buffers))
+                .max_by(|left, right| (left.0 + left.1).value().total_cmp(&(right.0 + right.1).value()))
+                .unwrap_or((Bytes::ZERO, Bytes::ZERO));
+            let held = role.memory;
+            // The caching allocator holds tensors; context and communicators lie outside it.
+            let cached =
+                held.weights + held.gradients + held.optimizer + activations + buffers;
+            let outside = held.buffers + held.overhead;
+            StageMemory {
+                stage: role.stage,
+                peak: cached + outside,
+                peak_reserved: cached * slack + outside,
+                weights: held.weights,
+                gradients: held.gradients,
+                optimizer: held.optimizer,
+                activations,
+                buffers: held.buffers + buffers,
+                overhead: held.overhead,
+            }
+        })
+        .collect()
+}
+
+/// How often a rank of each role runs each work, blocks opened: `[role][work]`.
+pub(super) fn work_counts(program: &Program) -> Vec<Vec<f64>> {
+    let work_count = program.works.len();
+    // Inner blocks come before those that hold them.
+    let mut blocks: Vec<Vec<f64>> = Vec::with_capacity(program.blocks.len());
+    for block in &program.blocks {
+        let mut counts = vec![0.0; work_count];
+        block.launches.iter().for_each(|launch| count(launch, &mut counts, &blocks));
+        blocks.push(counts);
+    }
+    program
+        .roles
+        .iter()
+        .map(|role| {
+            let mut counts = vec![0.0; work_count];
+            for step in &role.steps {
+                if let Step::Launch(launch) = step {
+                    count(launch, &mut counts, &blocks);
+                }
+            }
+            counts
+        })
+        .collect()
+}
+
+fn count(launch: &Launch, counts: &mut [f64], blocks: &[Vec<f64>]) {
+    match launch.action {
+        Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
+            counts[work.0 as usize] += 1.0;
+        }
+        Action::Block(block) => {
+            for (sum, more) in counts.iter_mut().zip(&blocks[block.0 as usize]) {
+                *sum += more;
+            }
+        }
+    }
+}
+
+/// Which share of the busy time was priced by what.
+fn evidence(program: &Program, pricing: &Pricing) -> Evidence {
+    let mut seconds = [0.0; 3];
+    for counts in work_counts(program) {
+        for ((count, cost), evidence) in counts.iter().zip(&pricing.costs).zip(&pricing.evidence) {
+            let slot = match evidence {
+                cost::Evidence::MeasuredTable => 0,
+                cost::Evidence::Fit => 1,
+                cost::Evidence::Roofline => 2,
+            };
+            seconds[slot] += count * cost.time.value();
+        }
+    }
+    let total: f64 = seconds.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    Evidence {
+        measured_fraction: seconds[0] / total,
+        fitted_fraction: seconds[1] / total,
+        roofline_fraction: seconds[2] / total,
+    }
+}

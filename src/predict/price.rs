@@ -1,0 +1,131 @@
+//! Puts a price on every work of a program.
+
+use crate::cost::{CollectiveBook, Evidence, KernelBook};
+use crate::plan::{GroupKind, Layout};
+use crate::program::{Program, Work, WorkKind};
+use crate::sim::{Ports, WorkCost};
+use crate::spec::Scenario;
+use crate::topology::{GpuIndex, Placement, Topology};
+use crate::units::Seconds;
+use crate::work::{Collective, CollectiveKind, Pass};
+
+/// Prices of a program's works.
+#[derive(Clone, Debug)]
+pub(super) struct Pricing {
+    /// What the engine needs, by work.
+    pub(super) costs: Vec<WorkCost>,
+    /// Who answered, by work.
+    pub(super) evidence: Vec<Evidence>,
+}
+
+/// Prices all works of a program.
+pub(super) fn price(program: &Program, scenario: &Scenario, layout: &Layout) -> Pricing {
+    let topology = Topology::new(&scenario.cluster);
+    let pricer = Pricer {
+        scenario,
+        layout,
+        kernels: KernelBook::new(&scenario.cluster.gpu, &scenario.stack, &scenario.fit),
+        collectives: CollectiveBook::new(&topology, &scenario.fit),
+        launches_a_graph: launches_a_graph(program, scenario),
+    };
+    let (costs, evidence) = program.works.iter().map(|work| pricer.work(work)).unzip();
+    Pricing { costs, evidence }
+}
+
+/// Launches that one CUDA graph replaces: those of a layer's forward, the first block built.
+fn launches_a_graph(program: &Program, scenario: &Scenario) -> f64 {
+    if !scenario.stack.cuda_graph {
+        return 1.0;
+    }
+    program.blocks.iter().map(|block| block.launches.len()).max().unwrap_or(1) as f64
+}
+
+struct Pricer<'a> {
+    scenario: &'a Scenario,
+    layout: &'a Layout,
+    kernels: KernelBook,
+    collectives: CollectiveBook<'a>,
+    launches_a_graph: f64,
+}
+
+impl Pricer<'_> {
+    fn work(&self, work: &Work) -> (WorkCost, Evidence) {
+        let stack = &self.scenario.stack;
+        match &work.kind {
+            WorkKind::Kernel(kernel) => {
+                let price = self.kernels.price(kernel);
+                let launch = match work.pass {
+                    Pass::Forward => stack.launch_cost,
+                    Pass::Backward => stack.backward_launch_cost,
+                };
+                let slowdown = price.memory_share * stack.memory_kernel_slowdown
+                    + (1.0 - price.memory_share) * stack.compute_kernel_slowdown;
+                let cost = WorkCost {
+                    time: price.time,
+                    launch: launch / self.launches_a_graph,
+                    slowdown: slowdown.max(1.0),
+                    ports: Ports::default(),
+                };
+                (cost, price.evidence)
+            }
+            WorkKind::HostCopy { bytes } => {
+                let cost = WorkCost {
+                    time: *bytes / self.scenario.cluster.host_bandwidth,
+                    launch: stack.launch_cost,
+                    slowdown: 1.0,
+                    ports: Ports::default(),
+                };
+                (cost, Evidence::Roofline)
+            }
+            WorkKind::Collective { group, collective } => {
+                (self.collective(*group, collective), Evidence::Roofline)
+            }
+        }
+    }
+
+    fn collective(&self, kind: GroupKind, collective: &Collective) -> WorkCost {
+        let launch = self.scenario.stack.collective_launch_cost;
+        let placement = self.placement(kind, collective.kind);
+        if placement.groups[0].len() < 2 {
+            let (time, slowdown, ports) = (Seconds::ZERO, 1.0, Ports::default());
+            return WorkCost { time, launch, slowdown, ports };
+        }
+        let price = self.collectives.price(collective, &placement);
+        WorkCost {
+            time: price.time,
+            launch,
+            slowdown: 1.0,
+            ports: Ports { scale_up: price.scale_up_fraction, network: price.network_fraction },
+        }
+    }
+
+    /// The groups that run an operation at the same time, that of the first rank in front.
+    ///
+    /// A transfer shares links only with those of its own nodes; a ring exchange is a set of
+    /// transfers between neighbours.
+    fn placement(&self, kind: GroupKind, operation: CollectiveKind) -> Placement {
+        let mesh = &self.layout.mesh;
+        let gpu = |rank: &u64| GpuIndex(*rank as u32);
+        let groups: Vec<Vec<u64>> = match (kind, operation) {
+            (GroupKind::Transfer { from, .. }, _) => {
+                let first = mesh.rank_in_stage(u64::from(from), 0);
+                let node = |rank: u64| rank / self.scenario.cluster.gpus_per_node;
+                (0..mesh.stage_size())
+                    .map(|place| mesh.rank_in_stage(u64::from(from), place))
+                    .filter(|&rank| node(rank) == node(first))
+                    .map(|rank| mesh.group(kind, rank))
+                    .collect()
+            }
+            (_, CollectiveKind::SendReceive) => mesh
+                .concurrent_groups(kind, mesh.rank_in_stage(0, 0))
+                .iter()
+                .flat_map(|group| {
+                    let next = group.iter().cycle().skip(1);
+                    group.iter().zip(next).map(|(&from, &to)| vec![from, to])
+                })
+                .collect(),
+            _ => mesh.concurrent_groups(kind, mesh.rank_in_stage(0, 0)),
+        };
+        Placement::new(groups.iter().map(|group| group.iter().map(gpu).collect()).collect())
+    }
+}

@@ -1,0 +1,107 @@
+//! The instructions of a step: what each rank's host launches, on which stream, after what.
+//!
+//! A [`Program`] knows no seconds. Ranks with equal instructions share a [`Role`]; stretches that
+//! repeat are [`Block`]s. A lowered plan is a program, and so will be a recorded trace.
+
+mod block;
+mod expand;
+mod fold;
+mod instruction;
+mod lower;
+mod verify;
+
+pub use block::{Block, BlockId};
+pub use expand::expand;
+pub use fold::{RankSelection, select_ranks};
+pub use instruction::{
+    Action, EventId, Launch, MemoryEffect, Step, Stream, Tag, Waits, Work, WorkId, WorkKind,
+};
+pub use lower::lower;
+pub use verify::{ProgramError, verify};
+
+use crate::plan::GroupKind;
+use crate::units::Bytes;
+
+/// Memory that a rank of a role holds from the first to the last instruction.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StaticMemory {
+    /// Parameters.
+    pub weights: Bytes,
+    /// Gradients.
+    pub gradients: Bytes,
+    /// Main parameters and moments.
+    pub optimizer: Bytes,
+    /// Communicators and workspaces.
+    pub buffers: Bytes,
+    /// Context and framework.
+    pub overhead: Bytes,
+}
+
+impl StaticMemory {
+    /// All of it.
+    pub fn total(&self) -> Bytes {
+        self.weights + self.gradients + self.optimizer + self.buffers + self.overhead
+    }
+}
+
+/// The instructions that equal ranks share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Role {
+    /// Pipeline stage.
+    pub stage: u64,
+    /// Instructions of the host thread, in order.
+    pub steps: Vec<Step>,
+    /// Events that the instructions record, numbered from 0.
+    pub event_count: u32,
+    /// Memory held throughout.
+    pub memory: StaticMemory,
+}
+
+/// A rank that is simulated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RankEntry {
+    /// Rank in the job.
+    pub rank: u64,
+    /// Index into [`Program::roles`].
+    pub role: usize,
+    /// How many equal ranks it stands for.
+    pub multiplicity: u64,
+    /// Its groups: kind, and index into [`Program::groups`].
+    pub groups: Vec<(GroupKind, usize)>,
+}
+
+/// A communicator among simulated ranks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its kind.
+    pub kind: GroupKind,
+    /// Indices into [`Program::ranks`] of the members that are simulated.
+    pub members: Vec<usize>,
+}
+
+/// A whole step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// Everything that takes time, each once.
+    pub works: Vec<Work>,
+    /// Stretches that repeat.
+    pub blocks: Vec<Block>,
+    /// Distinct programs.
+    pub roles: Vec<Role>,
+    /// Simulated ranks.
+    pub ranks: Vec<RankEntry>,
+    /// Communicators.
+    pub groups: Vec<Group>,
+}
+
+impl Program {
+    /// The work behind an id.
+    pub fn work(&self, id: WorkId) -> &Work {
+        &self.works[id.0 as usize]
+    }
+
+    /// The block behind an id.
+    pub fn block(&self, id: BlockId) -> &Block {
+        &self.blocks[id.0 as usize]
+    }
+}

@@ -1,0 +1,256 @@
+//! Single instructions.
+
+use super::BlockId;
+use crate::plan::GroupKind;
+use crate::timeline::Task;
+use crate::units::{Bytes, Seconds};
+use crate::work::{Axis, Class, Collective, Kernel, Pass};
+
+/// Index of a work item in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkId(pub u32);
+
+/// Index of an event of a role (or of a block).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub u32);
+
+impl EventId {
+    /// No event.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
+/// Events that must have been recorded before work starts; `NONE` fills the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits(pub [EventId; 3]);
+
+impl Waits {
+    /// Waits for nothing.
+    pub const NONE: Self = Self([EventId::NONE; 3]);
+
+    /// Waits for up to three events.
+    ///
+    /// # Panics
+    ///
+    /// On more than three, which no lowering produces.
+    pub fn on(events: &[EventId]) -> Self {
+        let mut waits = Self::NONE;
+        for &event in events.iter().filter(|&&event| event != EventId::NONE) {
+            waits.add(event);
+        }
+        waits
+    }
+
+    /// Adds an event; one that is there already counts once.
+    pub fn add(&mut self, event: EventId) {
+        if event == EventId::NONE || self.0.contains(&event) {
+            return;
+        }
+        let slot = self.0.iter_mut().find(|slot| **slot == EventId::NONE);
+        *slot.expect("an instruction waits for at most three events") = event;
+    }
+
+    /// The events.
+    pub fn iter(&self) -> impl Iterator<Item = EventId> + '_ {
+        self.0.iter().copied().filter(|&event| event != EventId::NONE)
+    }
+}
+
+/// A queue of a device; its instructions run in order, streams run side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Stream {
+    /// Kernels.
+    Compute,
+    /// Tensor-parallel collectives.
+    Tensor,
+    /// Context-parallel exchanges.
+    Context,
+    /// Gradient reduction.
+    GradientReduce,
+    /// Gathering of sharded parameters.
+    ParameterGather,
+    /// Activations to the next stage.
+    SendForward,
+    /// Gradients to the previous stage.
+    SendBackward,
+    /// Activations from the previous stage.
+    ReceiveForward,
+    /// Gradients from the next stage.
+    ReceiveBackward,
+    /// Small collectives over the model-parallel group.
+    Model,
+}
+
+impl Stream {
+    /// Number of streams.
+    pub const COUNT: usize = 10;
+
+    /// All streams.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Compute,
+        Self::Tensor,
+        Self::Context,
+        Self::GradientReduce,
+        Self::ParameterGather,
+        Self::SendForward,
+        Self::SendBackward,
+        Self::ReceiveForward,
+        Self::ReceiveBackward,
+        Self::Model,
+    ];
+
+    /// The axis and number of its lane in a timeline; `None` for compute.
+    pub const fn lane(self) -> Option<(Axis, u8)> {
+        match self {
+            Self::Compute => None,
+            Self::Tensor => Some((Axis::Tp, 0)),
+            Self::Context => Some((Axis::Cp, 0)),
+            Self::GradientReduce => Some((Axis::Dp, 0)),
+            Self::ParameterGather => Some((Axis::Dp, 1)),
+            Self::SendForward => Some((Axis::Pp, 0)),
+            Self::SendBackward => Some((Axis::Pp, 1)),
+            Self::ReceiveForward => Some((Axis::Pp, 2)),
+            Self::ReceiveBackward => Some((Axis::Pp, 3)),
+            Self::Model => Some((Axis::Pp, 4)),
+        }
+    }
+}
+
+/// What takes time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WorkKind {
+    /// A kernel of one GPU.
+    Kernel(Kernel),
+    /// A copy between a GPU and its host.
+    HostCopy {
+        /// Bytes in one direction.
+        bytes: Bytes,
+    },
+    /// Communication of a group.
+    Collective {
+        /// Which group of the rank.
+        group: GroupKind,
+        /// What it does.
+        collective: Collective,
+    },
+}
+
+/// Something that takes time, with its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Work {
+    /// Name for traces.
+    pub label: &'static str,
+    /// Whether it belongs to forward or backward (recomputation is backward).
+    pub pass: Pass,
+    /// What it is.
+    pub kind: WorkKind,
+}
+
+impl Work {
+    /// What it counts as.
+    pub fn class(&self) -> Class {
+        match &self.kind {
+            WorkKind::Kernel(kernel) => kernel.class(),
+            WorkKind::HostCopy { .. } => Class::Optimizer,
+            WorkKind::Collective { group, .. } => Class::Communication(group.axis()),
+        }
+    }
+
+    /// Bytes: on the wire as nccl-tests counts them, or in memory.
+    pub fn bytes(&self) -> Bytes {
+        match &self.kind {
+            WorkKind::Kernel(kernel) => kernel.bytes(),
+            WorkKind::HostCopy { bytes } => *bytes,
+            WorkKind::Collective { collective, .. } => collective.bytes,
+        }
+    }
+}
+
+/// Tells the transfers between two ranks apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag {
+    /// What is sent: activations forward, gradients backward.
+    pub pass: Pass,
+    /// Micro-batch.
+    pub micro_batch: u32,
+    /// Chunk of the whole pipeline that the receiver feeds with it.
+    pub chunk: u32,
+}
+
+/// What a launch puts on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A kernel or a collective of the rank's group.
+    Work(WorkId),
+    /// A stretch of instructions that starts and ends on the compute stream.
+    Block(BlockId),
+    /// A transfer to the rank with the same place in another stage.
+    Send {
+        /// Its size and group.
+        work: WorkId,
+        /// Receiving stage.
+        stage: u32,
+        /// Which transfer.
+        tag: Tag,
+    },
+    /// A transfer from the rank with the same place in another stage.
+    Receive {
+        /// Its size and group.
+        work: WorkId,
+        /// Sending stage.
+        stage: u32,
+        /// Which transfer.
+        tag: Tag,
+    },
+}
+
+/// Memory that an instruction takes when it starts and gives back when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MemoryEffect {
+    /// Activations taken at the start.
+    pub activations_taken: Bytes,
+    /// Activations given back at the end.
+    pub activations_freed: Bytes,
+    /// Buffers (gathered parameters, whole gradients) taken at the start.
+    pub buffers_taken: Bytes,
+    /// Buffers given back at the end.
+    pub buffers_freed: Bytes,
+}
+
+/// An instruction that puts work on a stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Launch {
+    /// What.
+    pub action: Action,
+    /// Where.
+    pub stream: Stream,
+    /// After which events, beside all that the stream holds already.
+    pub waits: Waits,
+    /// Event recorded when it ends.
+    pub records: EventId,
+    /// Forward or backward of the pipeline it belongs to.
+    pub task: Option<Task>,
+    /// What it does to memory.
+    pub memory: MemoryEffect,
+}
+
+/// An instruction of the host thread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Puts work on a stream, at the cost of a launch.
+    Launch(Launch),
+    /// Keeps the host busy.
+    Host {
+        /// With what.
+        label: &'static str,
+        /// For how long.
+        time: Seconds,
+    },
+    /// Blocks the host until an event is recorded.
+    Synchronize {
+        /// Why.
+        label: &'static str,
+        /// Which event.
+        event: EventId,
+    },
+}

@@ -1,0 +1,216 @@
+//! Data parallelism inside the step: bucketed gradient reduction beside backward, and the
+//! gathers and scatters of fully sharded parameters.
+
+use std::collections::VecDeque;
+
+use super::stage::{Part, RoleBuilder};
+use super::{ChunkContents, Lowering};
+use crate::plan::GroupKind;
+use crate::program::{Action, EventId, MemoryEffect, Stream, Waits};
+use crate::spec::GradientReduce;
+use crate::timeline::Task;
+use crate::units::Bytes;
+use crate::work::{CollectiveKind, Pass};
+
+impl Lowering<'_> {
+    /// Parameters of a part on a rank, before data-parallel sharding.
+    fn part_parameters(role: &RoleBuilder, part: Part) -> f64 {
+        match part {
+            Part::Embedding(_) => role.state.embedding_parameters,
+            Part::Layer(_) => role.state.layer_parameters,
+            Part::Head(_) => role.state.head_parameters,
+        }
+    }
+
+    /// A backward whose gradients are reduced bucket by bucket beside it.
+    pub(super) fn reducing_chunk(
+        &mut self,
+        role: &mut RoleBuilder,
+        task: Task,
+        contents: ChunkContents,
+    ) {
+        for part in self.chunk_parts(task.pass, contents) {
+            role.compute(Action::Block(part.block()), Some(task), MemoryEffect::default());
+            role.bucket_parameters += Self::part_parameters(role, part);
+            let gradient_bytes =
+                role.bucket_parameters * self.scenario.stack.gradient_dtype.bytes();
+            let full = self.scenario.stack.gradient_reduce == GradientReduce::Bucketed
+                && gradient_bytes >= self.scenario.stack.gradient_bucket.value();
+            if full {
+                self.reduce_bucket(role, Some(task));
+            }
+        }
+    }
+
+    /// Reduces the gradients that wait, beside compute.
+    pub(super) fn reduce_bucket(&mut self, role: &mut RoleBuilder, task: Option<Task>) {
+        let parameters = std::mem::take(&mut role.bucket_parameters);
+        if parameters == 0.0 {
+            return;
+        }
+        role.reduced_parameters += parameters;
+        role.last_reduce = self.reduce_gradients(role, parameters, task, true);
+    }
+
+    /// Sums the gradients of some parameters over their replicas: reduce-scatter when optimizer
+    /// states are sharded, with an all-reduce over the copies of a shard; else all-reduce.
+    pub(super) fn reduce_gradients(
+        &mut self,
+        role: &mut RoleBuilder,
+        parameters: f64,
+        task: Option<Task>,
+        across_copies: bool,
+    ) -> EventId {
+        let mesh = &self.layout.mesh;
+        let replicas = mesh.size.dp * mesh.size.cp;
+        let bytes = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
+        let (pass, stream) = (Pass::Backward, Stream::GradientReduce);
+        if self.scenario.plan.zero == 0 {
+            let kind = CollectiveKind::AllReduce;
+            let work = self.collective("dp all-reduce", pass, GroupKind::Data, kind, bytes);
+            return role.fork(work, stream, task);
+        }
+        let shard_group = mesh.shard_group;
+        let mut end = role.compute_end;
+        if shard_group > 1 {
+            let kind = CollectiveKind::ReduceScatter;
+            let work = self.collective("dp reduce-scatter", pass, GroupKind::Shard, kind, bytes);
+            end = role.fork(work, stream, task);
+        }
+        if across_copies && shard_group < replicas {
+            let kind = CollectiveKind::AllReduce;
+            let part = bytes / shard_group as f64;
+            let work = self.collective("dp all-reduce", pass, GroupKind::Replicate, kind, part);
+            end = role.fork(work, stream, task);
+        }
+        end
+    }
+
+    /// A chunk whose parameters are fully sharded: each layer is gathered ahead of its use, freed
+    /// after it, and its gradients scattered beside backward; embedding and head form a root unit
+    /// that stays gathered from forward to backward (FSDP, Zhao et al. 2023, section 3.3).
+    pub(super) fn sharded_chunk(
+        &mut self,
+        role: &mut RoleBuilder,
+        task: Task,
+        contents: ChunkContents,
+        last_micro_batch: bool,
+    ) {
+        let parts = self.chunk_parts(task.pass, contents);
+        let forward = task.pass == Pass::Forward;
+        let reshard = self.scenario.plan.reshard_after_forward;
+        let prefetch = self.scenario.stack.fsdp_prefetch as usize;
+        let gathers = |part: &Part| forward || (reshard && matches!(part, Part::Layer(_)));
+        // Gathers run ahead of compute by `prefetch` units, across tasks too: each waits for the
+        // end of the unit that frees its place.
+        let before = role.unit_ends.len();
+        let mut waiting: VecDeque<(usize, EventId)> = VecDeque::new();
+        let mut gathered_up_to = 0;
+        for (index, &part) in parts.iter().enumerate() {
+            while gathered_up_to < parts.len() && gathered_up_to <= index + prefetch {
+                let ahead = gathered_up_to;
+                gathered_up_to += 1;
+                if gathers(&parts[ahead]) {
+                    let free = (before + ahead).checked_sub(prefetch + 1);
+                    let after = free.map_or(EventId::NONE, |unit| role.unit_ends[unit]);
+                    let parameters = Self::part_parameters(role, parts[ahead]);
+                    let end = self.gather_parameters(role, parameters, after, task);
+                    waiting.push_back((ahead, end));
+                }
+            }
+            if waiting.front().is_some_and(|&(unit, _)| unit == index)
+                && let Some((_, arrived)) = waiting.pop_front()
+            {
+                role.pending.add(arrived);
+            }
+            let end = self.sharded_unit(role, part, task, last_micro_batch);
+            role.unit_ends.push(end);
+        }
+    }
+
+    fn gather_parameters(
+        &mut self,
+        role: &mut RoleBuilder,
+        parameters: f64,
+        after: EventId,
+        task: Task,
+    ) -> EventId {
+        let bytes = Bytes::new(parameters * self.gather_width());
+        let kind = CollectiveKind::AllGather;
+        let work = self.collective("dp all-gather", task.pass, GroupKind::Shard, kind, bytes);
+        let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
+        let waits = Waits::on(&[after]);
+        role.launch(Action::Work(work), Stream::ParameterGather, waits, Some(task), memory)
+    }
+
+    /// Bytes of a gathered parameter.
+    fn gather_width(&self) -> f64 {
+        let dtype = self.scenario.stack.parameter_gather_dtype;
+        dtype.map_or_else(|| self.width(), |dtype| dtype.bytes())
+    }
+
+    /// Runs a unit of fully sharded parameters; backward also scatters its gradients.
+    fn sharded_unit(
+        &mut self,
+        role: &mut RoleBuilder,
+        part: Part,
+        task: Task,
+        last_micro_batch: bool,
+    ) -> EventId {
+        let parameters = Self::part_parameters(role, part);
+        let gathered = Bytes::new(parameters * self.gather_width());
+        let layer = matches!(part, Part::Layer(_));
+        let forward = task.pass == Pass::Forward;
+        let frees = !forward || (layer && self.scenario.plan.reshard_after_forward);
+        let mut memory = MemoryEffect::default();
+        if frees {
+            memory.buffers_freed = gathered;
+        }
+        if forward {
+            return role.compute(Action::Block(part.block()), Some(task), memory);
+        }
+        // The unsharded gradient lives from the unit's backward to the end of its scatter.
+        let gradient = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
+        memory.buffers_taken = gradient;
+        let end = role.compute(Action::Block(part.block()), Some(task), memory);
+        role.last_reduce = self.reduce_gradients(role, parameters, Some(task), last_micro_batch);
+        if let Some(crate::program::Step::Launch(launch)) = role.steps.last_mut() {
+            launch.memory.buffers_freed += gradient;
+        }
+        if !self.scenario.stack.overlap_gradient_reduce {
+            role.pending.add(role.last_reduce);
+        }
+        end
+    }
+
+    /// ZeRO 1 and 2: gathers the parameters that the last step updated, chunk by chunk, beside the
+    /// forward that needs them, or at the end of the step.
+    pub(super) fn gather_updated_parameters(&mut self, role: &mut RoleBuilder, at_start: bool) {
+        let (plan, stack) = (&self.scenario.plan, &self.scenario.stack);
+        let sharded = matches!(plan.zero, 1 | 2) && self.layout.mesh.shard_group > 1;
+        if !sharded || stack.overlap_parameter_gather != at_start {
+            return;
+        }
+        let width = self.gather_width();
+        for chunk in 0..plan.virtual_stages as u32 {
+            let contents = self.contents(role.stage, chunk);
+            let layers = (contents.recomputed_layers + contents.plain_layers) as f64;
+            let mut parameters = layers * role.state.layer_parameters;
+            if contents.embedding {
+                parameters += role.state.embedding_parameters;
+            }
+            if contents.head {
+                parameters += role.state.head_parameters;
+            }
+            let bytes = Bytes::new(parameters * width);
+            let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
+            let work = self.collective(label, Pass::Forward, GroupKind::Shard, kind, bytes);
+            if at_start {
+                let end = role.fork(work, Stream::ParameterGather, None);
+                role.gathered.push(end);
+            } else {
+                role.serial(work, Stream::ParameterGather);
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Operations to launches: the blocks of layer, embedding and head, forward and backward.
+
+use super::linear::Linear;
+use super::memory::{backward_effect, forward_effect};
+use super::{BlockKey, Lowering};
+use crate::graph::{Operation, OperationKind, Region};
+use crate::plan::{CpExchange, GroupKind};
+use crate::program::block::BlockBuilder;
+use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
+use crate::spec::Recompute;
+use crate::units::Bytes;
+use crate::work::{CollectiveKind, Pass};
+
+/// What forward keeps for backward.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Everything,
+    /// All but the scores of the attention core.
+    AllButScores,
+    /// The input of the layer.
+    Input,
+}
+
+impl Lowering<'_> {
+    /// The block of a layer.
+    pub(super) fn layer_block(&mut self, pass: Pass, recompute: bool) -> BlockId {
+        let key = BlockKey::Layer { pass, recompute };
+        if let Some(&id) = self.known_blocks.get(&key) {
+            return id;
+        }
+        let kind = if recompute { self.scenario.plan.recompute } else { Recompute::None };
+        let graph = self.graph;
+        let mut builder = BlockBuilder::new();
+        let label = match pass {
+            Pass::Forward => {
+                let keep = match kind {
+                    Recompute::None => Keep::Everything,
+                    Recompute::Selective => Keep::AllButScores,
+                    Recompute::Full => Keep::Input,
+                };
+                self.forward(&mut builder, &graph.layer, Pass::Forward, keep);
+                "layer forward"
+            }
+            Pass::Backward => {
+                if kind == Recompute::Full {
+                    self.forward(&mut builder, &graph.layer, Pass::Backward, Keep::Everything);
+                }
+                self.backward(&mut builder, &graph.layer, kind);
+                "layer backward"
+            }
+        };
+        self.add_block(key, builder.finish(label))
+    }
+
+    /// The block of the embedding.
+    pub(super) fn embedding_block(&mut self, pass: Pass) -> BlockId {
+        self.edge_block(BlockKey::Embedding { pass }, pass, true)
+    }
+
+    /// The block of the head.
+    pub(super) fn head_block(&mut self, pass: Pass) -> BlockId {
+        self.edge_block(BlockKey::Head { pass }, pass, false)
+    }
+
+    fn edge_block(&mut self, key: BlockKey, pass: Pass, embedding: bool) -> BlockId {
+        if let Some(&id) = self.known_blocks.get(&key) {
+            return id;
+        }
+        let graph = self.graph;
+        let operations = if embedding { &graph.embedding } else { &graph.head };
+        let mut builder = BlockBuilder::new();
+        match pass {
+            Pass::Forward => {
+                self.forward(&mut builder, operations, Pass::Forward, Keep::Everything);
+            }
+            Pass::Backward => self.backward(&mut builder, operations, Recompute::None),
+        }
+        let label = match (embedding, pass) {
+            (true, Pass::Forward) => "embedding forward",
+            (true, Pass::Backward) => "embedding backward",
+            (false, Pass::Forward) => "head forward",
+            (false, Pass::Backward) => "head backward",
+        };
+        self.add_block(key, builder.finish(label))
+    }
+
+    fn forward(
+        &mut self,
+        builder: &mut BlockBuilder,
+        operations: &[Operation],
+        pass: Pass,
+        keep: Keep,
+    ) {
+        let shard = self.layout.shard;
+        for (index, operation) in operations.iter().enumerate() {
+            let kept = match keep {
+                Keep::Everything => shard.saved(operation, false),
+                Keep::AllButScores => shard.saved(operation, true),
+                Keep::Input if index == 0 => self.layer_input(),
+                Keep::Input => Bytes::ZERO,
+            };
+            let mut transient = shard.bytes(operation.region, operation.output);
+            if keep != Keep::Everything {
+                // What is not kept still lives while its operation runs.
+                transient +=
+                    shard.saved(operation, false) - kept.min(shard.saved(operation, false));
+            }
+            self.operation_forward(builder, operation, pass, forward_effect(kept, transient));
+        }
+    }
+
+    /// Bytes of a layer's input on a rank.
+    fn layer_input(&self) -> Bytes {
+        let hidden = self.scenario.model.hidden_size as f64;
+        self.layout.shard.bytes(Region::Sequence, self.width() * hidden)
+    }
+
+    fn operation_forward(
+        &mut self,
+        builder: &mut BlockBuilder,
+        operation: &Operation,
+        pass: Pass,
+        memory: MemoryEffect,
+    ) {
+        let shard = self.layout.shard;
+        match operation.kind {
+            OperationKind::Linear { .. } => {
+                self.linear_forward(builder, linear_of(operation), pass, memory);
+            }
+            OperationKind::EmbeddingReduce { bytes } if shard.tp > 1 => {
+                let bytes = Bytes::new(shard.tokens() as f64 * bytes);
+                if shard.sequence_parallel {
+                    let kind = CollectiveKind::ReduceScatter;
+                    let label = "tp reduce-scatter";
+                    let work = self.collective(label, pass, GroupKind::Tensor, kind, bytes);
+                    builder.serial(work, Stream::Tensor);
+                } else {
+                    self.tensor_all_reduce(builder, pass, bytes);
+                }
+            }
+            OperationKind::LossReduce { bytes, count } if shard.tp > 1 => {
+                let bytes = Bytes::new(shard.tokens() as f64 * bytes);
+                for _ in 0..count {
+                    self.tensor_all_reduce(builder, pass, bytes);
+                }
+            }
+            OperationKind::EmbeddingReduce { .. } | OperationKind::LossReduce { .. } => {}
+            _ => self.core(builder, operation, pass, Pass::Forward, memory),
+        }
+    }
+
+    /// Attention cores and passes over memory, with the context-parallel exchange around them.
+    /// `pass` is where it runs, `direction` what it computes: recomputation runs forward kernels in
+    /// the backward pass.
+    fn core(
+        &mut self,
+        builder: &mut BlockBuilder,
+        operation: &Operation,
+        pass: Pass,
+        direction: Pass,
+        memory: MemoryEffect,
+    ) {
+        let kernels = self.layout.shard.local_kernels(operation, direction);
+        let exchange = self.layout.shard.cp_exchange(operation);
+        let backward = direction == Pass::Backward;
+        let context = |lowering: &mut Self, label, kind, bytes: Bytes| {
+            lowering.collective(label, pass, GroupKind::Context, kind, bytes)
+        };
+        let mut arrivals = Vec::new();
+        match exchange {
+            Some(CpExchange::Ring { bytes, steps }) => {
+                // Backward also passes on the gradients of keys and values.
+                let bytes = if backward { bytes * 2.0 } else { bytes };
+                let work = context(self, "cp ring", CollectiveKind::SendReceive, bytes);
+                arrivals = (1..steps)
+                    .map(|_| builder.fork(work, Stream::Context, EventId::NONE))
+                    .collect();
+            }
+            Some(CpExchange::AllGather { bytes }) => {
+                let work = context(self, "cp all-gather", CollectiveKind::AllGather, bytes);
+                builder.serial(work, Stream::Context);
+            }
+            Some(CpExchange::Ulysses { before, after }) => {
+                let bytes = if backward { after } else { before };
+                let work = context(self, "cp all-to-all", CollectiveKind::AllToAll, bytes);
+                builder.serial(work, Stream::Context);
+            }
+            None => {}
+        }
+        let last = kernels.len().saturating_sub(1);
+        for (index, kernel) in kernels.into_iter().enumerate() {
+            if let Some(&arrival) = index.checked_sub(1).and_then(|step| arrivals.get(step)) {
+                builder.join(arrival);
+            }
+            let work = self.works.kernel(operation.name, pass, kernel);
+            let mut effect = MemoryEffect::default();
+            if index == 0 {
+                effect.activations_taken = memory.activations_taken;
+            }
+            if index == last {
+                effect.activations_freed = memory.activations_freed;
+            }
+            builder.compute(Action::Work(work), effect);
+        }
+        match exchange {
+            Some(CpExchange::AllGather { bytes }) if backward => {
+                let kind = CollectiveKind::ReduceScatter;
+                let work = context(self, "cp reduce-scatter", kind, bytes);
+                builder.serial(work, Stream::Context);
+            }
+            Some(CpExchange::Ulysses { before, after }) => {
+                let bytes = if backward { before } else { after };
+                let work = context(self, "cp all-to-all", CollectiveKind::AllToAll, bytes);
+                builder.serial(work, Stream::Context);
+            }
+            _ => {}
+        }
+    }
+
+    fn backward(
+        &mut self,
+        builder: &mut BlockBuilder,
+        operations: &[Operation],
+        recompute: Recompute,
+    ) {
+        let shard = self.layout.shard;
+        let mut core_is_there = recompute != Recompute::Selective;
+        for (index, operation) in operations.iter().enumerate().rev() {
+            if operation.attention_core && !core_is_there {
+                let core: Vec<Operation> =
+                    operations.iter().filter(|other| other.attention_core).copied().collect();
+                self.recompute_core(builder, &core);
+                core_is_there = true;
+            }
+            let mut kept = shard.saved(operation, false);
+            if recompute == Recompute::Full && index == 0 {
+                kept += self.layer_input();
+            }
+            // The gradients of output and input.
+            let input = index.checked_sub(1).map_or(operation, |before| &operations[before]);
+            let transient = shard.bytes(operation.region, operation.output)
+                + shard.bytes(input.region, input.output);
+            self.operation_backward(builder, operation, backward_effect(kept, transient));
+        }
+    }
+
+    /// The attention core once more, taking the scores that forward did not keep.
+    fn recompute_core(&mut self, builder: &mut BlockBuilder, core: &[Operation]) {
+        let shard = self.layout.shard;
+        for operation in core {
+            let scores = shard.saved(operation, false) - shard.saved(operation, true);
+            let transient = shard.bytes(operation.region, operation.output);
+            let memory = forward_effect(scores, transient);
+            self.operation_forward(builder, operation, Pass::Backward, memory);
+        }
+    }
+
+    fn operation_backward(
+        &mut self,
+        builder: &mut BlockBuilder,
+        operation: &Operation,
+        memory: MemoryEffect,
+    ) {
+        let shard = self.layout.shard;
+        match operation.kind {
+            OperationKind::Linear { .. } => {
+                self.linear_backward(builder, linear_of(operation), memory);
+            }
+            OperationKind::EmbeddingReduce { bytes } if shard.sequence_parallel => {
+                let bytes = Bytes::new(shard.tokens() as f64 * bytes);
+                let kind = CollectiveKind::AllGather;
+                let label = "tp all-gather";
+                let work = self.collective(label, Pass::Backward, GroupKind::Tensor, kind, bytes);
+                builder.serial(work, Stream::Tensor);
+            }
+            OperationKind::EmbeddingReduce { .. } | OperationKind::LossReduce { .. } => {}
+            _ => self.core(builder, operation, Pass::Backward, Pass::Backward, memory),
+        }
+    }
+}
+
+fn linear_of(operation: &Operation) -> Linear {
+    let OperationKind::Linear { input, output, parallel, quantised, bias } = operation.kind else {
+        unreachable!("called on linear layers only")
+    };
+    Linear { name: operation.name, input, output, parallel, quantised, bias }
+}

@@ -1,0 +1,214 @@
+//! Linear layers and the tensor-parallel communication around them.
+
+use super::Lowering;
+use crate::graph::{Parallel, Region};
+use crate::plan::GroupKind;
+use crate::program::block::BlockBuilder;
+use crate::program::{Action, EventId, MemoryEffect, Stream};
+use crate::units::Bytes;
+use crate::work::{CollectiveKind, DType, Kernel, MemoryKernel, Pass};
+
+/// A linear layer as the graph describes it.
+#[derive(Clone, Copy)]
+pub(super) struct Linear {
+    pub(super) name: &'static str,
+    pub(super) input: u64,
+    pub(super) output: u64,
+    pub(super) parallel: Parallel,
+    pub(super) quantised: bool,
+    pub(super) bias: bool,
+}
+
+impl Lowering<'_> {
+    fn linear_dtype(&self, linear: Linear) -> DType {
+        let shard = &self.layout.shard;
+        if linear.quantised { shard.linear } else { shard.activation }
+    }
+
+    /// Quantises `values` before a product, when its format asks for it: reads 16 bits, writes the
+    /// rows and, for the product of the other direction, the transpose.
+    fn quantise(&mut self, builder: &mut BlockBuilder, pass: Pass, dtype: DType, values: f64) {
+        if !dtype.is_quantised() {
+            return;
+        }
+        let kernel = Kernel::Memory {
+            kind: MemoryKernel::Quantise,
+            read: Bytes::new(values * self.width()),
+            write: Bytes::new(values * 2.0 * dtype.bytes()),
+        };
+        let work = self.works.kernel("quantise", pass, kernel);
+        builder.compute(Action::Work(work), MemoryEffect::default());
+    }
+
+    /// A gather or scatter around a GEMM, of which the stack pipelines a share with it: the share
+    /// runs beside the GEMM, the rest before (gather) or after (scatter).
+    fn pipelined(
+        &mut self,
+        builder: &mut BlockBuilder,
+        (label, pass): (&'static str, Pass),
+        kind: CollectiveKind,
+        bytes: Bytes,
+        (gemm, memory): (Action, MemoryEffect),
+    ) {
+        let share = self.scenario.stack.overlap_tp_fraction.clamp(0.0, 1.0);
+        let part = |lowering: &mut Self, share: f64| {
+            (share > 0.0)
+                .then(|| lowering.collective(label, pass, GroupKind::Tensor, kind, bytes * share))
+        };
+        let (exposed, hidden) = (part(self, 1.0 - share), part(self, share));
+        let gather = kind == CollectiveKind::AllGather;
+        if let (true, Some(work)) = (gather, exposed) {
+            builder.serial(work, Stream::Tensor);
+        }
+        let beside = hidden.map(|work| builder.fork(work, Stream::Tensor, EventId::NONE));
+        builder.compute(gemm, memory);
+        if let Some(end) = beside {
+            builder.join(end);
+        }
+        if let (false, Some(work)) = (gather, exposed) {
+            builder.serial(work, Stream::Tensor);
+        }
+    }
+
+    /// Forward: a gather of the input under sequence parallelism, the product, a sum of the output
+    /// (Korthikanti et al. 2022, figure 5; without sequence parallelism Shoeybi et al. 2019).
+    pub(super) fn linear_forward(
+        &mut self,
+        builder: &mut BlockBuilder,
+        linear: Linear,
+        pass: Pass,
+        memory: MemoryEffect,
+    ) {
+        let shard = self.layout.shard;
+        let dtype = self.linear_dtype(linear);
+        let widths = shard.linear_widths(linear.input, linear.output, linear.parallel);
+        let (tokens, width) = (shard.tokens() as f64, self.width());
+        let region =
+            if linear.parallel == Parallel::Column { Region::Sequence } else { Region::Tensor };
+        let input_values = tokens * linear.input as f64 * shard.fraction(region);
+        self.quantise(builder, pass, dtype, input_values);
+        let kernel = shard.linear_forward(widths, dtype);
+        let gemm = (Action::Work(self.works.kernel(linear.name, pass, kernel)), memory);
+        let input_bytes = Bytes::new(tokens * linear.input as f64 * width);
+        let output_bytes = Bytes::new(tokens * linear.output as f64 * width);
+        match (linear.parallel, shard.tp > 1, shard.sequence_parallel) {
+            (Parallel::Column, true, true) => {
+                let label = ("tp all-gather", pass);
+                self.pipelined(builder, label, CollectiveKind::AllGather, input_bytes, gemm);
+            }
+            (Parallel::Row, true, true) => {
+                let label = ("tp reduce-scatter", pass);
+                self.pipelined(builder, label, CollectiveKind::ReduceScatter, output_bytes, gemm);
+            }
+            (Parallel::Row, true, false) => {
+                builder.compute(gemm.0, gemm.1);
+                self.tensor_all_reduce(builder, pass, output_bytes);
+            }
+            _ => builder.compute(gemm.0, gemm.1),
+        }
+    }
+
+    /// A sum over tensor-parallel ranks that compute waits for.
+    pub(super) fn tensor_all_reduce(
+        &mut self,
+        builder: &mut BlockBuilder,
+        pass: Pass,
+        bytes: Bytes,
+    ) {
+        let kind = CollectiveKind::AllReduce;
+        let work = self.collective("tp all-reduce", pass, GroupKind::Tensor, kind, bytes);
+        builder.serial(work, Stream::Tensor);
+    }
+
+    /// Backward: dgrad, then wgrad; the gradient of a column-parallel input is summed, and under
+    /// sequence parallelism its input gathered again, beside the products where the stack can
+    /// (Megatron-LM's `LinearWithGradAccumulationAndAsyncCommunication`).
+    pub(super) fn linear_backward(
+        &mut self,
+        builder: &mut BlockBuilder,
+        linear: Linear,
+        memory: MemoryEffect,
+    ) {
+        let pass = Pass::Backward;
+        let shard = self.layout.shard;
+        let dtype = self.linear_dtype(linear);
+        let widths = shard.linear_widths(linear.input, linear.output, linear.parallel);
+        let (tokens, width) = (shard.tokens() as f64, self.width());
+        let beside = self.scenario.stack.overlap_tp_wgrad;
+        let tensor = |lowering: &mut Self, label, kind, columns: u64| {
+            let bytes = Bytes::new(tokens * columns as f64 * width);
+            lowering.collective(label, pass, GroupKind::Tensor, kind, bytes)
+        };
+        let region =
+            if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
+        let gradient_values = tokens * linear.output as f64 * shard.fraction(region);
+        self.quantise(builder, pass, dtype, gradient_values);
+        let dgrad = shard.linear_dgrad(widths, dtype);
+        let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
+        let (column, tp, sequence) =
+            (linear.parallel == Parallel::Column, shard.tp > 1, shard.sequence_parallel);
+        let mut regathered = EventId::NONE;
+        if column && sequence && beside {
+            let work = tensor(self, "tp all-gather", CollectiveKind::AllGather, linear.input);
+            regathered = builder.fork(work, Stream::Tensor, EventId::NONE);
+        }
+        if !column && sequence {
+            let bytes = Bytes::new(tokens * linear.output as f64 * width);
+            let label = ("tp all-gather", pass);
+            let effect = MemoryEffect::default();
+            self.pipelined(builder, label, CollectiveKind::AllGather, bytes, (dgrad, effect));
+        } else {
+            builder.compute(dgrad, MemoryEffect::default());
+        }
+        let mut summed = EventId::NONE;
+        if column && tp {
+            let (label, kind) = if sequence {
+                ("tp reduce-scatter", CollectiveKind::ReduceScatter)
+            } else {
+                ("tp all-reduce", CollectiveKind::AllReduce)
+            };
+            let work = tensor(self, label, kind, linear.input);
+            if beside {
+                summed = builder.fork(work, Stream::Tensor, EventId::NONE);
+            } else {
+                builder.serial(work, Stream::Tensor);
+                if sequence {
+                    let kind = CollectiveKind::AllGather;
+                    let work = tensor(self, "tp all-gather", kind, linear.input);
+                    builder.serial(work, Stream::Tensor);
+                }
+            }
+        }
+        builder.join(regathered);
+        self.weight_gradient(builder, linear, widths, dtype, memory);
+        builder.join(summed);
+    }
+
+    /// The wgrad product, its accumulation where that is a kernel of its own, the bias gradient.
+    fn weight_gradient(
+        &mut self,
+        builder: &mut BlockBuilder,
+        linear: Linear,
+        widths: (u64, u64),
+        dtype: DType,
+        memory: MemoryEffect,
+    ) {
+        let (pass, shard) = (Pass::Backward, self.layout.shard);
+        let wgrad = shard.linear_wgrad(widths, dtype);
+        let work = self.works.kernel(linear.name, pass, wgrad);
+        builder.compute(Action::Work(work), memory);
+        let mut extra = |lowering: &mut Self, label, kind, read: f64, write: f64| {
+            let kernel = Kernel::Memory { kind, read: Bytes::new(read), write: Bytes::new(write) };
+            let work = lowering.works.kernel(label, pass, kernel);
+            builder.compute(Action::Work(work), MemoryEffect::default());
+        };
+        if !shard.fused_accumulation {
+            let bytes = (widths.0 * widths.1) as f64 * shard.gradient.bytes();
+            extra(self, "gradient accumulation", MemoryKernel::Copy, 2.0 * bytes, bytes);
+        }
+        if linear.bias {
+            let bytes = shard.tokens() as f64 * widths.1 as f64 * self.width();
+            extra(self, "bias gradient", MemoryKernel::Pointwise, bytes, 0.0);
+        }
+    }
+}

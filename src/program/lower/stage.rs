@@ -1,0 +1,243 @@
+//! A stage's role: the step from its first instruction to its last.
+
+use super::{BlockKey, ChunkContents, Lowering};
+use crate::plan::StageState;
+use crate::plan::schedule::{self, PipelineShape};
+use crate::program::block::BlockBuilder;
+use crate::program::{
+    Action, BlockId, EventId, Launch, MemoryEffect, Role, Step, Stream, Waits, WorkId, WorkKind,
+};
+use crate::timeline::Task;
+use crate::units::Bytes;
+use crate::work::{Kernel, MemoryKernel, Pass};
+
+/// A role under construction.
+pub(super) struct RoleBuilder {
+    pub(super) stage: usize,
+    pub(super) state: StageState,
+    pub(super) steps: Vec<Step>,
+    pub(super) event_count: u32,
+    /// End of the last launch on the compute stream.
+    pub(super) compute_end: EventId,
+    /// What the next launch on the compute stream waits for.
+    pub(super) pending: Waits,
+    /// End of the parameter gather of each chunk (ZeRO 1 and 2).
+    pub(super) gathered: Vec<EventId>,
+    /// Parameters whose gradients have been reduced beside backward.
+    pub(super) reduced_parameters: f64,
+    /// Parameters whose gradients wait for the bucket to fill.
+    pub(super) bucket_parameters: f64,
+    /// End of the last gradient reduction, which the optimizer waits for.
+    pub(super) last_reduce: EventId,
+    /// Ends of the units of fully sharded parameters so far.
+    pub(super) unit_ends: Vec<EventId>,
+}
+
+impl RoleBuilder {
+    fn new(stage: usize, state: StageState) -> Self {
+        Self {
+            stage,
+            state,
+            steps: Vec::new(),
+            event_count: 0,
+            compute_end: EventId::NONE,
+            pending: Waits::NONE,
+            gathered: Vec::new(),
+            reduced_parameters: 0.0,
+            bucket_parameters: 0.0,
+            last_reduce: EventId::NONE,
+            unit_ends: Vec::new(),
+        }
+    }
+
+    /// Puts work on a stream; returns the event of its end.
+    pub(super) fn launch(
+        &mut self,
+        action: Action,
+        stream: Stream,
+        waits: Waits,
+        task: Option<Task>,
+        memory: MemoryEffect,
+    ) -> EventId {
+        let records = EventId(self.event_count);
+        self.event_count += 1;
+        self.steps.push(Step::Launch(Launch { action, stream, waits, records, task, memory }));
+        records
+    }
+
+    /// Puts work on the compute stream, after all that is pending.
+    pub(super) fn compute(
+        &mut self,
+        action: Action,
+        task: Option<Task>,
+        memory: MemoryEffect,
+    ) -> EventId {
+        let waits = std::mem::replace(&mut self.pending, Waits::NONE);
+        self.compute_end = self.launch(action, Stream::Compute, waits, task, memory);
+        self.compute_end
+    }
+
+    /// Communication that starts when compute has got here.
+    pub(super) fn fork(&mut self, work: WorkId, stream: Stream, task: Option<Task>) -> EventId {
+        let waits = Waits::on(&[self.compute_end]);
+        self.launch(Action::Work(work), stream, waits, task, MemoryEffect::default())
+    }
+
+    /// Communication that the next compute launch waits for.
+    pub(super) fn serial(&mut self, work: WorkId, stream: Stream) -> EventId {
+        let mut waits = self.pending;
+        waits.add(self.compute_end);
+        let end = self.launch(Action::Work(work), stream, waits, None, MemoryEffect::default());
+        self.pending = Waits::on(&[end]);
+        end
+    }
+}
+
+impl Lowering<'_> {
+    /// The role of a stage.
+    pub(super) fn role(&mut self, stage: usize, state: &StageState) -> Role {
+        let scenario = self.scenario;
+        let shape = PipelineShape {
+            stage_count: self.layout.stage_layers.len() as u32,
+            micro_batch_count: self.layout.micro_batch_count as u32,
+            chunk_count: scenario.plan.virtual_stages as u32,
+        };
+        let mut role = RoleBuilder::new(stage, *state);
+        role.steps.push(Step::Host { label: "step", time: scenario.stack.step_host_time });
+        self.gather_updated_parameters(&mut role, true);
+        self.begin_step(&mut role);
+        let order = schedule::find(scenario.plan.schedule).order(stage as u32, shape);
+        for task in order {
+            if task.pass == Pass::Forward && task.chunk == 0 {
+                let time = scenario.stack.micro_batch_host_time;
+                role.steps.push(Step::Host { label: "micro-batch", time });
+            }
+            self.task(&mut role, task, shape);
+        }
+        self.tail(&mut role);
+        Role {
+            stage: stage as u64,
+            steps: role.steps,
+            event_count: role.event_count,
+            memory: self.static_memory(state),
+        }
+    }
+
+    /// Clears the gradients and quantises the weights, once a step.
+    fn begin_step(&mut self, role: &mut RoleBuilder) {
+        let traffic =
+            crate::graph::optimizer_traffic(&self.scenario.stack, &self.scenario.training);
+        let shard = self.layout.mesh.shard_group as f64;
+        let zero = self.scenario.plan.zero;
+        let held = role.state.parameters / if zero >= 2 { shard } else { 1.0 };
+        let clear = Kernel::Memory {
+            kind: MemoryKernel::Copy,
+            read: Bytes::ZERO,
+            write: Bytes::new(held * traffic.clear.write),
+        };
+        self.run_kernel(role, "clear gradients", Pass::Forward, clear);
+        let dtype = self.layout.shard.linear;
+        if dtype.is_quantised() {
+            let layers = self.layout.layers_on(role.stage) as f64;
+            let values = layers * role.state.layer_parameters / if zero >= 3 { shard } else { 1.0 };
+            let kernel = Kernel::Memory {
+                kind: MemoryKernel::Quantise,
+                read: Bytes::new(values * self.width()),
+                write: Bytes::new(values * 2.0 * dtype.bytes()),
+            };
+            self.run_kernel(role, "quantise weights", Pass::Forward, kernel);
+        }
+    }
+
+    /// One kernel on the compute stream.
+    pub(super) fn run_kernel(
+        &mut self,
+        role: &mut RoleBuilder,
+        label: &'static str,
+        pass: Pass,
+        kernel: Kernel,
+    ) {
+        let work = self.works.intern(label, pass, WorkKind::Kernel(kernel));
+        role.compute(Action::Work(work), None, MemoryEffect::default());
+    }
+
+    /// One forward or backward of a chunk, with what it receives and sends.
+    fn task(&mut self, role: &mut RoleBuilder, task: Task, shape: PipelineShape) {
+        self.receive(role, task, shape);
+        let contents = self.contents(role.stage, task.chunk);
+        if task.pass == Pass::Forward
+            && let Some(&gathered) = role.gathered.get(task.chunk as usize)
+        {
+            role.pending.add(gathered);
+        }
+        let last = task.micro_batch + 1 == shape.micro_batch_count;
+        let plan = &self.scenario.plan;
+        let reduces_now = task.pass == Pass::Backward
+            && (plan.zero >= 2 || last)
+            && self.scenario.stack.overlap_gradient_reduce
+            && self.layout.mesh.size.dp * self.layout.mesh.size.cp > 1;
+        if plan.zero >= 3 && self.layout.mesh.shard_group > 1 {
+            self.sharded_chunk(role, task, contents, last);
+        } else if reduces_now {
+            self.reducing_chunk(role, task, contents);
+        } else {
+            let block = self.chunk_block(task.pass, contents);
+            role.compute(Action::Block(block), Some(task), MemoryEffect::default());
+        }
+        self.send(role, task, shape);
+    }
+
+    /// The blocks of a chunk in the order of a pass: embedding, layers, head, or back.
+    pub(super) fn chunk_parts(&mut self, pass: Pass, contents: ChunkContents) -> Vec<Part> {
+        let mut parts = Vec::new();
+        if contents.embedding {
+            parts.push(Part::Embedding(self.embedding_block(pass)));
+        }
+        for (count, recompute) in
+            [(contents.recomputed_layers, true), (contents.plain_layers, false)]
+        {
+            if count > 0 {
+                let block = self.layer_block(pass, recompute);
+                parts.extend(std::iter::repeat_n(Part::Layer(block), count as usize));
+            }
+        }
+        if contents.head {
+            parts.push(Part::Head(self.head_block(pass)));
+        }
+        if pass == Pass::Backward {
+            parts.reverse();
+        }
+        parts
+    }
+
+    /// A whole chunk as one block.
+    fn chunk_block(&mut self, pass: Pass, contents: ChunkContents) -> BlockId {
+        let key = BlockKey::Chunk { pass, contents };
+        if let Some(&id) = self.known_blocks.get(&key) {
+            return id;
+        }
+        let mut builder = BlockBuilder::new();
+        for part in self.chunk_parts(pass, contents) {
+            builder.compute(Action::Block(part.block()), MemoryEffect::default());
+        }
+        assert!(!builder.is_empty(), "a chunk without contents has no task");
+        let label = if pass == Pass::Forward { "forward" } else { "backward" };
+        self.add_block(key, builder.finish(label))
+    }
+}
+
+/// A block of a chunk, by what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Embedding(BlockId),
+    Layer(BlockId),
+    Head(BlockId),
+}
+
+impl Part {
+    pub(super) fn block(self) -> BlockId {
+        match self {
+            Self::Embedding(block) | Self::Layer(block) | Self::Head(block) => block,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The table of works, each once.
+
+use rustc_hash::FxHashMap;
+
+use crate::program::{Work, WorkId, WorkKind};
+use crate::work::{Kernel, Pass};
+
+/// Works by what they are.
+#[derive(Debug, Default)]
+pub(super) struct WorkTable {
+    works: Vec<Work>,
+    by_label: FxHashMap<(&'static str, Pass), Vec<WorkId>>,
+}
+
+impl WorkTable {
+    /// The id of a work, new or known.
+    pub(super) fn intern(&mut self, label: &'static str, pass: Pass, kind: WorkKind) -> WorkId {
+        let candidates = self.by_label.entry((label, pass)).or_default();
+        let known = candidates.iter().find(|id| self.works[id.0 as usize].kind == kind);
+        if let Some(&id) = known {
+            return id;
+        }
+        let id = WorkId(self.works.len() as u32);
+        self.works.push(Work { label, pass, kind });
+        candidates.push(id);
+        id
+    }
+
+    /// The id of a kernel.
+    pub(super) fn kernel(&mut self, label: &'static str, pass: Pass, kernel: Kernel) -> WorkId {
+        self.intern(label, pass, WorkKind::Kernel(kernel))
+    }
+
+    pub(super) fn finish(self) -> Vec<Work> {
+        self.works
+    }
+}

@@ -1,0 +1,95 @@
+//! Checks that a program can run at all: sends match receives, events are recorded before the
+//! host waits for them, blocks are closed.
+
+use std::collections::BTreeMap;
+
+use super::{Action, EventId, Program, Step, Stream, Tag};
+
+/// Why a program cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProgramError {
+    /// A transfer that one side posts more often than the other.
+    #[error(
+        "stage {from} sends {tag:?} to stage {to} {sent} times and it is received {received} times"
+    )]
+    Unmatched {
+        /// Sending stage.
+        from: u64,
+        /// Receiving stage.
+        to: u64,
+        /// Which transfer.
+        tag: Tag,
+        /// Sends.
+        sent: u32,
+        /// Receives.
+        received: u32,
+    },
+    /// An event that nothing before records.
+    #[error(
+        "stage {stage}: instruction {step} waits for event {event} that nothing before it records"
+    )]
+    UnrecordedEvent {
+        /// Stage.
+        stage: u64,
+        /// Index of the instruction.
+        step: usize,
+        /// The event.
+        event: u32,
+    },
+    /// A block that does not start and end on the compute stream.
+    #[error("block `{0}` does not start and end on the compute stream")]
+    OpenBlock(&'static str),
+}
+
+/// Verifies a program.
+///
+/// # Errors
+///
+/// The first problem found.
+pub fn verify(program: &Program) -> Result<(), ProgramError> {
+    for block in &program.blocks {
+        let on_compute =
+            |launch: Option<&super::Launch>| launch.is_some_and(|it| it.stream == Stream::Compute);
+        if !on_compute(block.launches.first()) || !on_compute(block.launches.last()) {
+            return Err(ProgramError::OpenBlock(block.label));
+        }
+    }
+    let mut transfers: BTreeMap<(u64, u64, Tag), (u32, u32)> = BTreeMap::new();
+    for role in &program.roles {
+        let mut recorded = vec![false; role.event_count as usize];
+        for (index, step) in role.steps.iter().enumerate() {
+            let waits: Vec<EventId> = match step {
+                Step::Launch(launch) => launch.waits.iter().collect(),
+                Step::Synchronize { event, .. } if *event != EventId::NONE => vec![*event],
+                _ => Vec::new(),
+            };
+            if let Some(event) = waits.iter().find(|event| !recorded[event.0 as usize]) {
+                return Err(ProgramError::UnrecordedEvent {
+                    stage: role.stage,
+                    step: index,
+                    event: event.0,
+                });
+            }
+            let Step::Launch(launch) = step else { continue };
+            if launch.records != EventId::NONE {
+                recorded[launch.records.0 as usize] = true;
+            }
+            match launch.action {
+                Action::Send { stage, tag, .. } => {
+                    transfers.entry((role.stage, u64::from(stage), tag)).or_default().0 += 1;
+                }
+                Action::Receive { stage, tag, .. } => {
+                    transfers.entry((u64::from(stage), role.stage, tag)).or_default().1 += 1;
+                }
+                Action::Work(_) | Action::Block(_) => {}
+            }
+        }
+    }
+    let unmatched = transfers.into_iter().find(|(_, (sent, received))| sent != received);
+    match unmatched {
+        Some(((from, to, tag), (sent, received))) => {
+            Err(ProgramError::Unmatched { from, to, tag, sent, received })
+        }
+        None => Ok(()),
+    }
+}

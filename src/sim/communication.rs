@@ -1,0 +1,327 @@
+//! Communication among ranks: members gather, data moves, links are shared.
+
+use super::run::Engine;
+use super::state::Event;
+use crate::des::{Activity as SharedActivity, Ticket, solve};
+use crate::program::{Action, Stream, Tag, WorkId, WorkKind};
+use crate::units::{Bytes, Instant, Seconds};
+
+/// Tells communications that are gathering their members apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ActivityKey {
+    /// The `sequence`-th collective of a group.
+    Collective { group: u32, sequence: u32 },
+    /// A transfer between two ranks.
+    Transfer { from: u32, to: u32, tag: Tag },
+}
+
+/// A rank that takes part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub(super) rank: u32,
+    pub(super) stream: Stream,
+    pub(super) ready: Instant,
+}
+
+/// One communication.
+#[derive(Debug)]
+pub(super) struct Activity {
+    pub(super) key: ActivityKey,
+    pub(super) work: WorkId,
+    pub(super) members: Vec<Member>,
+    pub(super) expected: u32,
+    start: Instant,
+    /// Work left at `updated`, in seconds of undisturbed time.
+    remaining: Seconds,
+    updated: Instant,
+    rate: f64,
+    ticket: Option<Ticket>,
+}
+
+impl Engine<'_> {
+    /// A rank reaches a collective of one of its groups.
+    pub(super) fn join_collective(
+        &mut self,
+        rank: usize,
+        stream: Stream,
+        work: WorkId,
+        ready: Instant,
+    ) {
+        let WorkKind::Collective { group: kind, .. } = self.program.work(work).kind else {
+            unreachable!("only collectives are joined")
+        };
+        let groups = &self.program.ranks[rank].groups;
+        let Some(slot) = groups.iter().position(|entry| entry.0 == kind) else {
+            unreachable!("rank {rank} is in no group of kind {kind:?}")
+        };
+        let group = groups[slot].1;
+        let sequence = self.sequence[rank][slot];
+        self.sequence[rank][slot] += 1;
+        let expected = self.program.groups[group].members.len() as u32;
+        let key = ActivityKey::Collective { group: group as u32, sequence };
+        self.join(key, expected, work, Member { rank: rank as u32, stream, ready });
+    }
+
+    /// A rank reaches its end of a transfer.
+    pub(super) fn join_transfer(
+        &mut self,
+        rank: usize,
+        stream: Stream,
+        action: Action,
+        ready: Instant,
+    ) {
+        let per_stage = self.program.ranks.len() / self.program.roles.len();
+        let peer = |stage: u32| (stage as usize * per_stage + rank % per_stage) as u32;
+        let (key, work) = match action {
+            Action::Send { work, stage, tag } => {
+                (ActivityKey::Transfer { from: rank as u32, to: peer(stage), tag }, work)
+            }
+            Action::Receive { work, stage, tag } => {
+                (ActivityKey::Transfer { from: peer(stage), to: rank as u32, tag }, work)
+            }
+            Action::Work(_) | Action::Block(_) => unreachable!("not a transfer"),
+        };
+        self.join(key, 2, work, Member { rank: rank as u32, stream, ready });
+    }
+
+    fn join(&mut self, key: ActivityKey, expected: u32, work: WorkId, member: Member) {
+        // A collective that only this rank takes part in needs no table.
+        let id = if expected == 1 {
+            self.new_activity(key, work, expected)
+        } else if let Some(&id) = self.gathering.get(&key) {
+            id
+        } else {
+            let id = self.new_activity(key, work, expected);
+            self.gathering.insert(key, id);
+            id
+        };
+        let activity = &mut self.activities[id as usize];
+        activity.members.push(member);
+        if activity.members.len() as u32 == expected {
+            let start =
+                activity.members.iter().map(|member| member.ready).max().unwrap_or(self.now);
+            activity.start = start;
+            self.gathering.remove(&key);
+            if start > self.now {
+                self.agenda.schedule(start, Event::CommunicationStart { activity: id });
+            } else {
+                self.communication_start(id);
+            }
+        }
+    }
+
+    fn new_activity(&mut self, key: ActivityKey, work: WorkId, expected: u32) -> u32 {
+        let id = self.activities.len() as u32;
+        self.activities.push(Activity {
+            key,
+            work,
+            members: Vec::with_capacity(expected as usize),
+            expected,
+            start: Instant::NEVER,
+            remaining: self.costs.works[work.0 as usize].time,
+            updated: Instant::START,
+            rate: 1.0,
+            ticket: None,
+        });
+        id
+    }
+
+    /// All members are there: data moves from now on.
+    pub(super) fn communication_start(&mut self, id: u32) {
+        let members = std::mem::take(&mut self.activities[id as usize].members);
+        let mut beside_compute = false;
+        for member in &members {
+            let rank = member.rank as usize;
+            self.ranks[rank].active.push(id);
+            let computing = self.ranks[rank].compute;
+            beside_compute |= computing.is_some_and(|running| running.start <= self.now);
+            self.adjust_compute(rank);
+            let queued = self.ranks[rank].streams[member.stream as usize].queue[0];
+            let memory = queued.launch.memory;
+            let taken = (memory.activations_taken, memory.buffers_taken);
+            self.ranks[rank].memory.change(self.now, taken.0, taken.1);
+        }
+        let activity = &mut self.activities[id as usize];
+        if beside_compute {
+            activity.remaining = activity.remaining * self.machine.communication_slowdown;
+        }
+        activity.updated = self.now;
+        activity.members = members;
+        let end = self.now + activity.remaining;
+        activity.ticket = Some(self.agenda.schedule(end, Event::CommunicationEnd { activity: id }));
+        self.share_links(id);
+        for index in 0..self.activities[id as usize].members.len() {
+            let rank = self.activities[id as usize].members[index].rank;
+            self.leave_queue(rank as usize, 1, self.now);
+        }
+    }
+
+    /// A communication is over.
+    pub(super) fn communication_end(&mut self, id: u32) {
+        let members = std::mem::take(&mut self.activities[id as usize].members);
+        let start = self.activities[id as usize].start;
+        let first_span = self.recorder.span_count();
+        for member in &members {
+            let rank = member.rank as usize;
+            self.ranks[rank].active.retain(|&active| active != id);
+            self.adjust_compute(rank);
+        }
+        self.activities[id as usize].members.clone_from(&members);
+        self.share_links(id);
+        self.activities[id as usize].members = Vec::new();
+        for member in &members {
+            let rank = member.rank as usize;
+            let slot = &mut self.ranks[rank].streams[member.stream as usize];
+            let Some(queued) = slot.queue.pop_front() else {
+                unreachable!("an end without communication on its stream")
+            };
+            slot.busy = false;
+            slot.free_at = self.now;
+            let memory = queued.launch.memory;
+            let freed = (memory.activations_freed, memory.buffers_freed);
+            let none = Bytes::ZERO;
+            self.ranks[rank].memory.change(self.now, none - freed.0, none - freed.1);
+            let times = [start, member.ready, self.now];
+            self.recorder.communication(self.program, rank, member.stream, &queued, times);
+            self.record_event(rank, queued.launch.records);
+            self.try_start(rank, member.stream);
+        }
+        if let ActivityKey::Transfer { from, .. } = self.activities[id as usize].key {
+            self.recorder.arrow(first_span, members.first().is_some_and(|it| it.rank == from));
+        }
+    }
+
+    /// Solves the rates of all communication that shares links with one that began or ended.
+    fn share_links(&mut self, changed: u32) {
+        let component = self.component(changed);
+        if component.is_empty() {
+            return;
+        }
+        let mut resources: Vec<(u32, u8)> = Vec::new();
+        let mut demands: Vec<Vec<(usize, f64)>> = Vec::with_capacity(component.len());
+        for &id in &component {
+            let activity = &self.activities[id as usize];
+            let ports = self.costs.works[activity.work.0 as usize].ports;
+            let mut uses = Vec::new();
+            for member in &activity.members {
+                let (out, into) = match activity.key {
+                    ActivityKey::Collective { .. } => (true, true),
+                    ActivityKey::Transfer { from, to, .. } => {
+                        (member.rank == from, member.rank == to)
+                    }
+                };
+                for (port, share, used) in [
+                    (0, ports.scale_up, out),
+                    (1, ports.scale_up, into),
+                    (2, ports.network, out),
+                    (3, ports.network, into),
+                ] {
+                    if used && share > 0.0 {
+                        let key = (member.rank, port);
+                        let index = resources.iter().position(|known| *known == key);
+                        let index = index.unwrap_or_else(|| {
+                            resources.push(key);
+                            resources.len() - 1
+                        });
+                        uses.push((index, share));
+                    }
+                }
+            }
+            demands.push(uses);
+        }
+        let mut load = vec![0.0; resources.len()];
+        demands.iter().flatten().for_each(|&(resource, share)| load[resource] += share);
+        let contended = load.iter().any(|&load| load > 1.0 + 1e-9);
+        let rates = if contended {
+            let activities: Vec<SharedActivity<'_>> =
+                demands.iter().map(|demands| SharedActivity { limit: 1.0, demands }).collect();
+            solve(&vec![1.0; resources.len()], &activities)
+        } else {
+            vec![1.0; component.len()]
+        };
+        for (&id, rate) in component.iter().zip(rates) {
+            self.set_rate(id, rate);
+        }
+    }
+
+    /// The communication that moves data now and is linked to `changed` through common ranks.
+    fn component(&self, changed: u32) -> Vec<u32> {
+        let mut ranks: Vec<u32> = Vec::new();
+        let mut found: Vec<u32> = Vec::new();
+        let mut open = vec![changed];
+        while let Some(id) = open.pop() {
+            for member in &self.activities[id as usize].members {
+                if ranks.contains(&member.rank) {
+                    continue;
+                }
+                ranks.push(member.rank);
+                for &active in &self.ranks[member.rank as usize].active {
+                    if !found.contains(&active) {
+                        found.push(active);
+                        open.push(active);
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    fn set_rate(&mut self, id: u32, rate: f64) {
+        let now = self.now;
+        let activity = &mut self.activities[id as usize];
+        if (rate - activity.rate).abs() < 1e-12 {
+            return;
+        }
+        let done = (now - activity.updated) * activity.rate;
+        activity.remaining = (activity.remaining - done).max(Seconds::ZERO);
+        activity.updated = now;
+        activity.rate = rate;
+        // The solver never stops an activity whose demands are finite.
+        let end = now + activity.remaining / rate.max(1e-9);
+        if let Some(ticket) = activity.ticket.take() {
+            self.agenda.cancel(ticket);
+        }
+        let event = Event::CommunicationEnd { activity: id };
+        self.activities[id as usize].ticket = Some(self.agenda.schedule(end, event));
+    }
+
+    /// The ranks that a rank waits for on a stream, for the report of a deadlock.
+    pub(super) fn missing_members(&self, rank: usize, stream: Stream) -> String {
+        let waits = |id: &u32| {
+            let members = &self.activities[*id as usize].members;
+            members.iter().any(|it| it.rank as usize == rank && it.stream == stream)
+        };
+        let Some(id) = self.gathering.values().find(|id| waits(id)) else {
+            return "its end".to_owned();
+        };
+        let activity = &self.activities[*id as usize];
+        let name = |rank: u32| self.program.ranks[rank as usize].rank;
+        match activity.key {
+            ActivityKey::Transfer { from, to, tag } => {
+                let peer = if from as usize == rank { to } else { from };
+                format!(
+                    "rank {} ({} of micro-batch {})",
+                    name(peer),
+                    if tag.pass == crate::work::Pass::Forward {
+                        "activations"
+                    } else {
+                        "gradients"
+                    },
+                    tag.micro_batch
+                )
+            }
+            ActivityKey::Collective { group, .. } => {
+                let there: Vec<u32> = activity.members.iter().map(|it| it.rank).collect();
+                let missing: Vec<String> = self.program.groups[group as usize]
+                    .members
+                    .iter()
+                    .filter(|&&member| !there.contains(&(member as u32)))
+                    .map(|&member| name(member as u32).to_string())
+                    .collect();
+                let expected = activity.expected;
+                format!("ranks {} ({} of {expected} present)", missing.join(", "), there.len())
+            }
+        }
+    }
+}
