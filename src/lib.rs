@@ -1,5 +1,6 @@
 //! stepcast: a simulator and world model of distributed LLM training.
 
+pub mod analysis;
 pub mod cost;
 pub mod des;
 pub mod graph;
