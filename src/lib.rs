@@ -5,9 +5,13 @@ pub mod cost;
 pub mod des;
 pub mod graph;
 pub mod plan;
+pub mod predict;
 pub mod program;
+pub mod report;
 pub mod sim;
 pub mod spec;
 pub mod timeline;
 pub mod units;
 pub mod work;
+
+pub use predict::{Detail, Prediction, SimulateError, simulate};
