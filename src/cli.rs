@@ -18,7 +18,7 @@ mod schema;
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// Folder of your own models, GPUs, clusters and stacks; repeatable, the first to have a name wins
+    /// Folder of your own models, GPUs, clusters and stacks; repeatable, the first wins
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
     /// Form of the output

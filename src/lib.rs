@@ -5,12 +5,13 @@ pub mod cost;
 pub mod des;
 pub mod graph;
 pub mod plan;
-pub mod predict;
+mod predict;
 pub mod program;
 pub mod report;
 pub mod sim;
 pub mod spec;
 pub mod timeline;
+pub mod topology;
 pub mod units;
 pub mod work;
 

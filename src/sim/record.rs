@@ -87,7 +87,6 @@ impl Recorder {
     /// The host launched something.
     pub(super) fn host_launch(
         &mut self,
-        _program: &Program,
         rank: usize,
         action: Action,
         start: Instant,
@@ -118,7 +117,7 @@ impl Recorder {
         &mut self,
         program: &Program,
         rank: usize,
-        queued: &Queued,
+        queued: &Queued<'_>,
         start: Instant,
         ready: Instant,
         end: Instant,
@@ -151,7 +150,7 @@ impl Recorder {
         program: &Program,
         rank: usize,
         stream: Stream,
-        queued: &Queued,
+        queued: &Queued<'_>,
         times: [Instant; 3],
     ) {
         let [start, ready, end] = times;
