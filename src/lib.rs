@@ -7,6 +7,7 @@ pub mod graph;
 pub mod plan;
 mod predict;
 pub mod program;
+pub mod report;
 pub mod sim;
 pub mod spec;
 pub mod timeline;
