@@ -84,17 +84,26 @@ impl Recorder {
         self.push_host(rank, label, start, end);
     }
 
-    /// The host launched something.
+    /// The host launched something; gives the span of the launch.
     pub(super) fn host_launch(
         &mut self,
-        _program: &Program,
         rank: usize,
         action: Action,
         start: Instant,
         end: Instant,
-    ) {
+    ) -> SpanId {
         let label = self.label(action);
+        let span = SpanId(self.span_count());
         self.push_host(rank, label, start, end);
+        span
+    }
+
+    /// Connects a launch with the span that is written next.
+    fn launch_arrow(&mut self, queued: &Queued) {
+        if let Some(from) = queued.host_span {
+            let to = SpanId(self.span_count());
+            self.timeline.arrows.push(Arrow { from, to });
+        }
     }
 
     fn push_host(&mut self, rank: usize, label: LabelId, start: Instant, end: Instant) {
@@ -130,6 +139,7 @@ impl Recorder {
                 (work.class(), work.bytes(), None)
             }
         };
+        self.launch_arrow(queued);
         self.timeline.spans.push(Span {
             process: rank as u32,
             lane: Lane::Compute,
@@ -163,6 +173,7 @@ impl Recorder {
         let work = program.work(work);
         let lane =
             stream.lane().map_or(Lane::Compute, |(axis, number)| Lane::Communication(axis, number));
+        self.launch_arrow(queued);
         self.timeline.spans.push(Span {
             process: rank as u32,
             lane,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::memory::MemoryLog;
 use crate::des::Ticket;
 use crate::program::{EventId, Launch, Stream};
+use crate::timeline::SpanId;
 use crate::units::{Instant, Seconds};
 
 /// What happens at an instant.
@@ -37,6 +38,8 @@ pub(super) struct Queued {
     pub(super) launch: Launch,
     /// When the host began with it.
     pub(super) host_start: Instant,
+    /// The host's span of the launch, where the host is recorded.
+    pub(super) host_span: Option<SpanId>,
     /// When it may start on an idle device.
     pub(super) launched: Instant,
 }
