@@ -5,6 +5,7 @@ pub mod des;
 pub mod graph;
 pub mod plan;
 pub mod program;
+pub mod report;
 pub mod sim;
 pub mod spec;
 pub mod timeline;

@@ -40,8 +40,8 @@ impl Recorder {
         self.timeline
     }
 
-    pub(super) fn span_count(&self) -> u32 {
-        self.timeline.spans.len() as u32
+    fn next_span(&self) -> SpanId {
+        SpanId(self.timeline.spans.len() as u32)
     }
 
     fn label(&self, action: Action) -> LabelId {
@@ -93,7 +93,7 @@ impl Recorder {
         end: Instant,
     ) -> SpanId {
         let label = self.label(action);
-        let span = SpanId(self.span_count());
+        let span = self.next_span();
         self.push_host(rank, label, start, end);
         span
     }
@@ -101,7 +101,7 @@ impl Recorder {
     /// Connects a launch with the span that is written next.
     fn launch_arrow(&mut self, queued: &Queued) {
         if let Some(from) = queued.host_span {
-            let to = SpanId(self.span_count());
+            let to = self.next_span();
             self.timeline.arrows.push(Arrow { from, to });
         }
     }
@@ -155,7 +155,7 @@ impl Recorder {
         });
     }
 
-    /// Communication ended on one of its members; `times` are start, ready and end.
+    /// Communication ended on one of its members; `times` are start, ready and end. Gives its span.
     pub(super) fn communication(
         &mut self,
         program: &Program,
@@ -163,7 +163,7 @@ impl Recorder {
         stream: Stream,
         queued: &Queued,
         times: [Instant; 3],
-    ) {
+    ) -> SpanId {
         let [start, ready, end] = times;
         let (Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. }) =
             queued.launch.action
@@ -174,6 +174,7 @@ impl Recorder {
         let lane =
             stream.lane().map_or(Lane::Compute, |(axis, number)| Lane::Communication(axis, number));
         self.launch_arrow(queued);
+        let span = self.next_span();
         self.timeline.spans.push(Span {
             process: rank as u32,
             lane,
@@ -187,12 +188,11 @@ impl Recorder {
             bytes: work.bytes(),
             breakdown: None,
         });
+        span
     }
 
-    /// Connects the two spans of a transfer that were just written, sender first or second.
-    pub(super) fn arrow(&mut self, first_span: u32, sender_first: bool) {
-        let (one, other) = (SpanId(first_span), SpanId(first_span + 1));
-        let (from, to) = if sender_first { (one, other) } else { (other, one) };
+    /// Connects the two spans of a transfer.
+    pub(super) fn arrow(&mut self, from: SpanId, to: SpanId) {
         self.timeline.arrows.push(Arrow { from, to });
     }
 }
