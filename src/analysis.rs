@@ -1,9 +1,13 @@
 //! From a timeline to numbers; pure, and blind to who made the timeline.
 
 mod account;
+mod compare;
 mod facts;
 mod summary;
 
-pub use account::{Account, account};
+pub use account::{Account, Part, account, accounts};
+pub use compare::{
+    Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
+};
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};

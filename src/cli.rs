@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use stepcast::spec::DataSources;
 
 mod check;
+mod compare;
 mod data;
 pub(crate) mod diagnostics;
 mod import;
@@ -13,12 +14,14 @@ pub(crate) mod input;
 mod list;
 pub(crate) mod output;
 mod schema;
+mod simulate;
+mod style;
 
 /// Simulates a training step of a large language model on a cluster.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// Folder of your own models, GPUs, clusters and stacks; repeatable, the first to have a name wins
+    /// Folder of your own models, GPUs, clusters and stacks; repeatable, the first wins
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
     /// Form of the output
@@ -36,6 +39,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Predict a training step: time, memory, where the time goes
+    Simulate(simulate::SimulateArgs),
+    /// Compare scenarios or variations of one, best first
+    Compare(compare::CompareArgs),
     /// Check a scenario without simulating it
     Check(check::CheckArgs),
     /// List what ships and what your own folders add
@@ -97,6 +104,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let sources = data::sources(&cli.data)?;
     let context = Context { sources, format: cli.format, quiet: cli.quiet, color: cli.color };
     match cli.command {
+        Command::Simulate(args) => simulate::run(&args, &context),
+        Command::Compare(args) => compare::run(&args, &context),
         Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Schema(args) => schema::run(&args),

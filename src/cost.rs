@@ -1,7 +1,12 @@
-//! What work costs: seconds for kernels, with who answered.
+//! What work costs: seconds for kernels and for collectives, and who says so.
 
 mod book;
+mod collective;
 mod kernel;
 
 pub use book::{Evidence, KernelBook, KernelPrice};
+pub use collective::{
+    ALGORITHMS, CollectiveAlgorithm, CollectiveCost, CollectivePrice, Fill, Flow, Loads, PROTOCOLS,
+    Protocol, Round, Steps,
+};
 pub use kernel::{KernelModel, Prediction, Roofline};

@@ -102,3 +102,68 @@ impl std::fmt::Debug for KernelBook {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::{Prediction, fixture};
+    use super::*;
+    use crate::units::Bytes;
+    use crate::work::MemoryKernel;
+
+    /// Knows copies only.
+    struct Copies {
+        us: f64,
+    }
+
+    impl KernelModel for Copies {
+        fn name(&self) -> &'static str {
+            "copies"
+        }
+
+        fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
+            let known = matches!(kernel, Kernel::Memory { kind: MemoryKernel::Copy, .. });
+            known.then(|| Prediction { time: Seconds::from_us(self.us), relative_error: 0.01 })
+        }
+    }
+
+    fn pass(kind: MemoryKernel) -> Kernel {
+        Kernel::Memory { kind, read: Bytes::new(1e9), write: Bytes::ZERO }
+    }
+
+    fn book(compute_factor: f64) -> KernelBook {
+        let fit = Fit { compute_factor, ..Fit::default() };
+        KernelBook::new(&fixture::a100(), &fixture::stack(), &fit)
+    }
+
+    #[test]
+    fn the_strongest_evidence_answers_whatever_the_order_of_adding() {
+        let book = book(1.0)
+            .with_model(Evidence::Fit, Box::new(Copies { us: 7.0 }))
+            .with_model(Evidence::MeasuredTable, Box::new(Copies { us: 5.0 }));
+        let price = book.price(&pass(MemoryKernel::Copy));
+        assert_eq!(price.evidence, Evidence::MeasuredTable);
+        assert_eq!(price.time, Seconds::from_us(5.0));
+        assert_eq!(price.relative_error, 0.01);
+        // Of two of one kind, the first added is asked first.
+        let book = book.with_model(Evidence::MeasuredTable, Box::new(Copies { us: 6.0 }));
+        assert_eq!(book.price(&pass(MemoryKernel::Copy)).time, Seconds::from_us(5.0));
+    }
+
+    #[test]
+    fn the_roofline_answers_what_no_model_knows() {
+        let book = book(1.0).with_model(Evidence::Fit, Box::new(Copies { us: 7.0 }));
+        let price = book.price(&pass(MemoryKernel::Norm));
+        assert_eq!(price.evidence, Evidence::Roofline);
+        assert!(price.memory_share > 0.99, "{price:?}");
+    }
+
+    #[test]
+    fn the_factor_of_the_machine_scales_every_answer() {
+        for kind in [MemoryKernel::Copy, MemoryKernel::Norm] {
+            let model = || Box::new(Copies { us: 7.0 });
+            let one = book(1.0).with_model(Evidence::Fit, model()).price(&pass(kind));
+            let slow = book(1.25).with_model(Evidence::Fit, model()).price(&pass(kind));
+            assert!((slow.time / one.time - 1.25).abs() < 1e-12);
+        }
+    }
+}

@@ -2,9 +2,13 @@
 
 mod architecture;
 mod attention;
+#[cfg(test)]
+pub(in crate::cost) mod fixture;
 mod gemm;
 mod memory;
 mod roofline;
+#[cfg(test)]
+mod tests;
 
 use crate::units::Seconds;
 use crate::work::Kernel;
@@ -40,13 +44,25 @@ pub(super) struct Estimate {
     pub(super) memory_share: f64,
 }
 
+impl Estimate {
+    /// A kernel that is launched and then busy; `memory_share` is that of the busy time.
+    fn new(floor: f64, busy: f64, memory_share: f64, relative_error: f64) -> Self {
+        let time = floor + busy;
+        let memory_share = if time > 0.0 { memory_share * (busy / time) } else { 0.0 };
+        Self { time: Seconds::new(time), relative_error, memory_share }
+    }
+}
+
 /// Exponent of [`smooth_maximum`], as the fits of measured GEMMs found it: traffic and arithmetic
 /// overlap well, and only within some 20 % of each other do both show.
 const SMOOTHNESS: i32 = 4;
 
-/// `(a^4 + b^4)^(1/4)`, and the share of `b` in it. Either may be zero, not both.
+/// `(a^4 + b^4)^(1/4)`, and the share of `b` in it. Nothing has no share.
 fn smooth_maximum(a: f64, b: f64) -> (f64, f64) {
     let larger = a.max(b);
+    if larger <= 0.0 || !larger.is_finite() {
+        return (larger, 0.0);
+    }
     // Scaled first, so that fourth powers of nanoseconds do not vanish.
     let (scaled_a, scaled_b) = ((a / larger).powi(SMOOTHNESS), (b / larger).powi(SMOOTHNESS));
     let sum = scaled_a + scaled_b;

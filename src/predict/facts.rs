@@ -72,12 +72,13 @@ fn stage_memory(scenario: &Scenario, program: &Program, outcome: &Outcome) -> Ve
                 .zip(&outcome.memory)
                 .filter(|(entry, _)| entry.role == index)
                 .map(|(_, peak)| (peak.activations, peak.buffers))
-                .max_by(|left, right| (left.0 + left.1).value().total_cmp(&(right.0 + right.1).value()))
+                .max_by(|left, right| {
+                    (left.0 + left.1).value().total_cmp(&(right.0 + right.1).value())
+                })
                 .unwrap_or((Bytes::ZERO, Bytes::ZERO));
             let held = role.memory;
             // The caching allocator holds tensors; context and communicators lie outside it.
-            let cached =
-                held.weights + held.gradients + held.optimizer + activations + buffers;
+            let cached = held.weights + held.gradients + held.optimizer + activations + buffers;
             let outside = held.buffers + held.overhead;
             StageMemory {
                 stage: role.stage,

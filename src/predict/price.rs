@@ -1,6 +1,6 @@
 //! Puts a price on every work of a program.
 
-use crate::cost::{CollectiveBook, Evidence, KernelBook};
+use crate::cost::{CollectiveCost, Evidence, KernelBook};
 use crate::plan::{GroupKind, Layout};
 use crate::program::{Program, Work, WorkKind};
 use crate::sim::{Ports, WorkCost};
@@ -25,7 +25,7 @@ pub(super) fn price(program: &Program, scenario: &Scenario, layout: &Layout) -> 
         scenario,
         layout,
         kernels: KernelBook::new(&scenario.cluster.gpu, &scenario.stack, &scenario.fit),
-        collectives: CollectiveBook::new(&topology, &scenario.fit),
+        collectives: CollectiveCost::new(&topology),
         launches_a_graph: launches_a_graph(program, scenario),
     };
     let (costs, evidence) = program.works.iter().map(|work| pricer.work(work)).unzip();
@@ -44,7 +44,7 @@ struct Pricer<'a> {
     scenario: &'a Scenario,
     layout: &'a Layout,
     kernels: KernelBook,
-    collectives: CollectiveBook<'a>,
+    collectives: CollectiveCost,
     launches_a_graph: f64,
 }
 
@@ -86,13 +86,13 @@ impl Pricer<'_> {
     fn collective(&self, kind: GroupKind, collective: &Collective) -> WorkCost {
         let launch = self.scenario.stack.collective_launch_cost;
         let placement = self.placement(kind, collective.kind);
-        if placement.groups[0].len() < 2 {
+        if placement.group().len() < 2 {
             let (time, slowdown, ports) = (Seconds::ZERO, 1.0, Ports::default());
             return WorkCost { time, launch, slowdown, ports };
         }
         let price = self.collectives.price(collective, &placement);
         WorkCost {
-            time: price.time,
+            time: price.time * self.scenario.fit.network_factor,
             launch,
             slowdown: 1.0,
             ports: Ports { scale_up: price.scale_up_fraction, network: price.network_fraction },
@@ -105,7 +105,7 @@ impl Pricer<'_> {
     /// transfers between neighbours.
     fn placement(&self, kind: GroupKind, operation: CollectiveKind) -> Placement {
         let mesh = &self.layout.mesh;
-        let gpu = |rank: &u64| GpuIndex(*rank as u32);
+        let gpu = |rank: &u64| GpuIndex(*rank);
         let groups: Vec<Vec<u64>> = match (kind, operation) {
             (GroupKind::Transfer { from, .. }, _) => {
                 let first = mesh.rank_in_stage(u64::from(from), 0);

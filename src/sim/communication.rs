@@ -1,5 +1,7 @@
 //! Communication among ranks: members gather, data moves, links are shared.
 
+use rustc_hash::FxHashMap;
+
 use super::run::Engine;
 use super::state::Event;
 use crate::des::{Activity as SharedActivity, Ticket, solve};
@@ -37,7 +39,12 @@ pub(super) struct Activity {
     updated: Instant,
     rate: f64,
     ticket: Option<Ticket>,
+    /// Whether data moves now.
+    moves: bool,
 }
+
+/// Links that a communication uses.
+type SmallUses = Vec<(u32, usize, f64)>;
 
 impl Engine<'_> {
     /// A rank reaches a collective of one of its groups.
@@ -123,6 +130,7 @@ impl Engine<'_> {
             updated: Instant::START,
             rate: 1.0,
             ticket: None,
+            moves: false,
         });
         id
     }
@@ -148,9 +156,10 @@ impl Engine<'_> {
         }
         activity.updated = self.now;
         activity.members = members;
+        activity.moves = true;
         let end = self.now + activity.remaining;
         activity.ticket = Some(self.agenda.schedule(end, Event::CommunicationEnd { activity: id }));
-        self.share_links(id);
+        self.load_links(id, 1.0);
         for index in 0..self.activities[id as usize].members.len() {
             let rank = self.activities[id as usize].members[index].rank;
             self.leave_queue(rank as usize, 1, self.now);
@@ -159,6 +168,8 @@ impl Engine<'_> {
 
     /// A communication is over.
     pub(super) fn communication_end(&mut self, id: u32) {
+        self.activities[id as usize].moves = false;
+        self.load_links(id, -1.0);
         let members = std::mem::take(&mut self.activities[id as usize].members);
         let start = self.activities[id as usize].start;
         // Sender first or second; what ends may let a host go on, which writes spans in between.
@@ -168,9 +179,6 @@ impl Engine<'_> {
             self.ranks[rank].active.retain(|&active| active != id);
             self.adjust_compute(rank);
         }
-        self.activities[id as usize].members.clone_from(&members);
-        self.share_links(id);
-        self.activities[id as usize].members = Vec::new();
         for member in &members {
             let rank = member.rank as usize;
             let slot = &mut self.ranks[rank].streams[member.stream as usize];
@@ -198,80 +206,100 @@ impl Engine<'_> {
         }
     }
 
-    /// Solves the rates of all communication that shares links with one that began or ended.
-    fn share_links(&mut self, changed: u32) {
-        let component = self.component(changed);
-        if component.is_empty() {
-            return;
+    /// What a communication uses of links: rank, port, share.
+    fn uses(&self, id: u32) -> impl Iterator<Item = (u32, usize, f64)> + '_ {
+        let activity = &self.activities[id as usize];
+        let ports = self.costs.works[activity.work.0 as usize].ports;
+        activity.members.iter().flat_map(move |member| {
+            let (out, into) = match activity.key {
+                ActivityKey::Collective { .. } => (true, true),
+                ActivityKey::Transfer { from, to, .. } => (member.rank == from, member.rank == to),
+            };
+            [
+                (ports.scale_up, out),
+                (ports.scale_up, into),
+                (ports.network, out),
+                (ports.network, into),
+            ]
+            .into_iter()
+            .enumerate()
+            .filter(|(_, (share, used))| *used && *share > 0.0)
+            .map(|(port, (share, _))| (member.rank, port, share))
+        })
+    }
+
+    /// Adds a communication to the load of its links (`sign` 1) or takes it off (-1), and solves
+    /// the rates of all that shares a link with it if one of its links is or was overloaded.
+    fn load_links(&mut self, changed: u32, sign: f64) {
+        let uses: SmallUses = self.uses(changed).collect();
+        let before = uses.iter().any(|&(rank, port, _)| self.overloaded(rank, port));
+        let component = if before { self.component(changed) } else { Vec::new() };
+        for &(rank, port, share) in &uses {
+            let load = &mut self.ranks[rank as usize].load[port];
+            // Sums of shares leave crumbs that are no load.
+            *load = if *load + sign * share < 1e-9 { 0.0 } else { *load + sign * share };
         }
-        let mut resources: Vec<(u32, u8)> = Vec::new();
-        let mut demands: Vec<Vec<(usize, f64)>> = Vec::with_capacity(component.len());
-        for &id in &component {
-            let activity = &self.activities[id as usize];
-            let ports = self.costs.works[activity.work.0 as usize].ports;
-            let mut uses = Vec::new();
-            for member in &activity.members {
-                let (out, into) = match activity.key {
-                    ActivityKey::Collective { .. } => (true, true),
-                    ActivityKey::Transfer { from, to, .. } => {
-                        (member.rank == from, member.rank == to)
-                    }
-                };
-                for (port, share, used) in [
-                    (0, ports.scale_up, out),
-                    (1, ports.scale_up, into),
-                    (2, ports.network, out),
-                    (3, ports.network, into),
-                ] {
-                    if used && share > 0.0 {
-                        let key = (member.rank, port);
-                        let index = resources.iter().position(|known| *known == key);
-                        let index = index.unwrap_or_else(|| {
-                            resources.push(key);
-                            resources.len() - 1
-                        });
-                        uses.push((index, share));
-                    }
-                }
-            }
-            demands.push(uses);
-        }
-        let mut load = vec![0.0; resources.len()];
-        demands.iter().flatten().for_each(|&(resource, share)| load[resource] += share);
-        let contended = load.iter().any(|&load| load > 1.0 + 1e-9);
-        let rates = if contended {
-            let activities: Vec<SharedActivity<'_>> =
-                demands.iter().map(|demands| SharedActivity { limit: 1.0, demands }).collect();
-            solve(&vec![1.0; resources.len()], &activities)
-        } else {
-            vec![1.0; component.len()]
-        };
-        for (&id, rate) in component.iter().zip(rates) {
-            self.set_rate(id, rate);
+        let after = uses.iter().any(|&(rank, port, _)| self.overloaded(rank, port));
+        if after {
+            let mut component = component;
+            component.extend(self.component(changed));
+            self.share_links(component);
+        } else if before {
+            self.share_links(component);
         }
     }
 
-    /// The communication that moves data now and is linked to `changed` through common ranks.
+    fn overloaded(&self, rank: u32, port: usize) -> bool {
+        self.ranks[rank as usize].load[port] > 1.0 + 1e-9
+    }
+
+    /// The communication that moves data now and is linked to `changed` through overloaded links.
     fn component(&self, changed: u32) -> Vec<u32> {
-        let mut ranks: Vec<u32> = Vec::new();
-        let mut found: Vec<u32> = Vec::new();
-        let mut open = vec![changed];
-        while let Some(id) = open.pop() {
-            for member in &self.activities[id as usize].members {
-                if ranks.contains(&member.rank) {
+        let mut ports: Vec<(u32, usize)> = Vec::new();
+        let mut found: Vec<u32> = vec![changed];
+        let mut next = 0;
+        while next < found.len() {
+            let id = found[next];
+            next += 1;
+            for (rank, port, _) in self.uses(id) {
+                if !self.overloaded(rank, port) || ports.contains(&(rank, port)) {
                     continue;
                 }
-                ranks.push(member.rank);
-                for &active in &self.ranks[member.rank as usize].active {
-                    if !found.contains(&active) {
+                ports.push((rank, port));
+                for &active in &self.ranks[rank as usize].active {
+                    let on_port = self.uses(active).any(|it| (it.0, it.1) == (rank, port));
+                    if on_port && !found.contains(&active) {
                         found.push(active);
-                        open.push(active);
                     }
                 }
             }
         }
-        found.sort_unstable();
         found
+    }
+
+    /// Solves the rates of some communication that shares links.
+    fn share_links(&mut self, mut component: Vec<u32>) {
+        component.retain(|&id| self.activities[id as usize].moves);
+        component.sort_unstable();
+        component.dedup();
+        let mut resources: FxHashMap<(u32, usize), usize> = FxHashMap::default();
+        let demands: Vec<Vec<(usize, f64)>> = component
+            .iter()
+            .map(|&id| {
+                self.uses(id)
+                    .map(|(rank, port, share)| {
+                        let count = resources.len();
+                        (*resources.entry((rank, port)).or_insert(count), share)
+                    })
+                    .collect()
+            })
+            .collect();
+        let activities: Vec<SharedActivity<'_>> =
+            demands.iter().map(|demands| SharedActivity { limit: 1.0, demands }).collect();
+        let rates = solve(&vec![1.0; resources.len()], &activities);
+        for (id, rate) in component.into_iter().zip(rates) {
+            self.set_rate(id, rate);
+        }
     }
 
     fn set_rate(&mut self, id: u32, rate: f64) {

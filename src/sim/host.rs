@@ -5,7 +5,7 @@ use super::state::{Host, Queued};
 use crate::program::{Action, Launch, Step};
 use crate::units::{Instant, Seconds};
 
-impl Engine<'_> {
+impl<'a> Engine<'a> {
     /// Lets the host of a rank go on until it blocks or is done. It may run ahead of the clock:
     /// what it does next depends on nothing that is still to happen.
     pub(super) fn advance_host(&mut self, rank: usize) {
@@ -53,7 +53,7 @@ impl Engine<'_> {
         self.ranks[rank].outstanding >= depth
     }
 
-    fn launch(&mut self, rank: usize, launch: &Launch) {
+    fn launch(&mut self, rank: usize, launch: &'a Launch) {
         let (cost, launches) = self.launch_cost(launch);
         let state = &mut self.ranks[rank];
         let host_start = state.host_time;
@@ -71,7 +71,7 @@ impl Engine<'_> {
             .record_host
             .then(|| self.recorder.host_launch(rank, launch.action, host_start, host_end));
         self.ranks[rank].streams[launch.stream as usize].queue.push_back(Queued {
-            launch: *launch,
+            launch,
             host_start,
             host_span,
             launched,

@@ -127,7 +127,7 @@ impl Recorder {
         &mut self,
         program: &Program,
         rank: usize,
-        queued: &Queued,
+        queued: &Queued<'_>,
         start: Instant,
         ready: Instant,
         end: Instant,
@@ -161,7 +161,7 @@ impl Recorder {
         program: &Program,
         rank: usize,
         stream: Stream,
-        queued: &Queued,
+        queued: &Queued<'_>,
         times: [Instant; 3],
     ) -> SpanId {
         let [start, ready, end] = times;

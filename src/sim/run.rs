@@ -68,7 +68,7 @@ pub(super) struct Engine<'a> {
     pub(super) machine: &'a Machine,
     pub(super) now: Instant,
     pub(super) agenda: Agenda<Event>,
-    pub(super) ranks: Vec<RankState>,
+    pub(super) ranks: Vec<RankState<'a>>,
     pub(super) activities: Vec<Activity>,
     /// Communication that some members have not reached yet.
     pub(super) gathering: FxHashMap<ActivityKey, u32>,
@@ -101,7 +101,7 @@ impl<'a> Engine<'a> {
     }
 
     fn finish(mut self) -> Result<Outcome, SimError> {
-        let stuck = |rank: &RankState| {
+        let stuck = |rank: &RankState<'_>| {
             rank.host != Host::Done || rank.streams.iter().any(|stream| !stream.queue.is_empty())
         };
         if self.ranks.iter().any(stuck) {

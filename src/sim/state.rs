@@ -8,6 +8,9 @@ use crate::program::{EventId, Launch, Stream};
 use crate::timeline::SpanId;
 use crate::units::{Instant, Seconds};
 
+/// Links of a rank: scale-up out and in, network out and in.
+pub(super) const PORT_COUNT: usize = 4;
+
 /// What happens at an instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
@@ -34,8 +37,8 @@ pub(super) enum Host {
 
 /// A launch that waits on its stream.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Queued {
-    pub(super) launch: Launch,
+pub(super) struct Queued<'a> {
+    pub(super) launch: &'a Launch,
     /// When the host began with it.
     pub(super) host_start: Instant,
     /// The host's span of the launch, where the host is recorded.
@@ -46,9 +49,9 @@ pub(super) struct Queued {
 
 /// A stream of a rank.
 #[derive(Debug, Default)]
-pub(super) struct StreamState {
+pub(super) struct StreamState<'a> {
     /// Launches in order; the first one is running when `busy`.
-    pub(super) queue: VecDeque<Queued>,
+    pub(super) queue: VecDeque<Queued<'a>>,
     pub(super) busy: bool,
     /// Event that the first launch is known to wait for.
     pub(super) waiting_for: Option<EventId>,
@@ -75,23 +78,27 @@ pub(super) struct Running {
 
 /// A rank.
 #[derive(Debug)]
-pub(super) struct RankState {
+pub(super) struct RankState<'a> {
     pub(super) role: usize,
     pub(super) next_step: usize,
     pub(super) host: Host,
     pub(super) host_time: Instant,
     /// Launches on streams that have not started.
     pub(super) outstanding: u32,
-    pub(super) streams: [StreamState; Stream::COUNT],
+    pub(super) streams: [StreamState<'a>; Stream::COUNT],
+    /// Streams whose first launch waits for an event, a bit each.
+    pub(super) waiting: u16,
     /// When each event was recorded; `NEVER` when it was not yet.
     pub(super) events: Vec<Instant>,
     pub(super) compute: Option<Running>,
     /// Communication that moves data on this rank now.
     pub(super) active: Vec<u32>,
+    /// Load of its links by what moves now: scale-up out and in, network out and in.
+    pub(super) load: [f64; PORT_COUNT],
     pub(super) memory: MemoryLog,
 }
 
-impl RankState {
+impl RankState<'_> {
     pub(super) fn new(role: usize, event_count: u32) -> Self {
         Self {
             role,
@@ -100,9 +107,11 @@ impl RankState {
             host_time: Instant::START,
             outstanding: 0,
             streams: std::array::from_fn(|_| StreamState::default()),
+            waiting: 0,
             events: vec![Instant::NEVER; event_count as usize],
             compute: None,
             active: Vec::new(),
+            load: [0.0; PORT_COUNT],
             memory: MemoryLog::default(),
         }
     }

@@ -19,6 +19,7 @@ impl Engine<'_> {
             let recorded = state.events[event.0 as usize];
             if recorded == Instant::NEVER {
                 slot.waiting_for = Some(event);
+                state.waiting |= 1 << stream as u16;
                 return;
             }
             ready = ready.max(recorded);
@@ -142,11 +143,15 @@ impl Engine<'_> {
             return;
         }
         self.ranks[rank].events[event.0 as usize] = self.now;
-        for stream in Stream::ALL {
-            let slot = &mut self.ranks[rank].streams[stream as usize];
+        let mut waiting = self.ranks[rank].waiting;
+        while waiting != 0 {
+            let bit = waiting.trailing_zeros();
+            waiting &= waiting - 1;
+            let slot = &mut self.ranks[rank].streams[bit as usize];
             if slot.waiting_for == Some(event) {
                 slot.waiting_for = None;
-                self.try_start(rank, stream);
+                self.ranks[rank].waiting &= !(1 << bit);
+                self.try_start(rank, Stream::ALL[bit as usize]);
             }
         }
         if self.ranks[rank].host == Host::Synchronizing(event) {

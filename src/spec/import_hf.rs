@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::check::{Parts, check_parts};
 use super::{Activation, Model, Norm, Position};
 
 /// `model_type` values that can be imported.
@@ -22,6 +23,9 @@ const EXPERT_KEYS: [&str; 5] = [
     "moe_intermediate_size",
 ];
 
+/// Largest number of a configuration; products of two stay far inside `u64`.
+const MOST: u64 = 1 << 28;
+
 /// Why a configuration cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -35,7 +39,10 @@ pub enum ImportError {
         found: String,
     },
     /// A mixture of experts.
-    #[error("`{key}` makes this a mixture of experts; dense models are supported ({})", SUPPORTED.join(", "))]
+    #[error(
+        "`{key}` makes this a mixture of experts; dense models are supported ({})",
+        SUPPORTED.join(", ")
+    )]
     Experts {
         /// The key that says so.
         key: String,
@@ -53,6 +60,9 @@ pub enum ImportError {
         /// What is allowed.
         expected: String,
     },
+    /// The model breaks a rule of model files.
+    #[error("{0}")]
+    Impossible(String),
 }
 
 /// A model read from a configuration.
@@ -104,6 +114,10 @@ pub fn import_hugging_face(text: &str, name: &str, origin: &str) -> Result<Impor
     }
     let used = config.used.into_inner();
     let unused = map.keys().filter(|key| !used.contains(*key)).cloned().collect();
+    let parts = Parts { model: Some(model.clone()), ..Parts::default() };
+    if let Some(problem) = check_parts(&parts).first() {
+        return Err(ImportError::Impossible(problem.to_string()));
+    }
     Ok(Imported { model, unused, assumed: config.assumed.into_inner() })
 }
 
@@ -131,7 +145,8 @@ impl Config<'_> {
     }
 
     fn whole_of(key: &str, value: &Value) -> Result<u64, ImportError> {
-        value.as_u64().filter(|&number| number > 0).ok_or_else(|| wrong(key, value, "above zero"))
+        let number = value.as_u64().filter(|number| (1..=MOST).contains(number));
+        number.ok_or_else(|| wrong(key, value, "a whole number above zero and below 2^28"))
     }
 
     fn optional(&self, key: &str) -> Result<Option<u64>, ImportError> {
@@ -363,4 +378,115 @@ fn mpt(config: &Config<'_>) -> Result<Model, ImportError> {
         norm_bias: bias,
         ..plain(layers, hidden, ffn, heads, config.whole(&["vocab_size"])?)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Configurations in short, each with the parameter count that its checkpoint has on the hub.
+    const KNOWN: [(&str, f64); 8] = [
+        // gpt2
+        (
+            r#"{"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12,
+                "n_positions": 1024, "vocab_size": 50257, "activation_function": "gelu_new"}"#,
+            124_439_808.0,
+        ),
+        // bigscience/bloom-560m
+        (
+            r#"{"model_type": "bloom", "n_embed": 1024, "n_layer": 24, "num_attention_heads": 16,
+                "vocab_size": 250880}"#,
+            559_214_592.0,
+        ),
+        // Qwen/Qwen2-0.5B
+        (
+            r#"{"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,
+                "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+                "vocab_size": 151936, "tie_word_embeddings": true, "sliding_window": 32768,
+                "use_sliding_window": false}"#,
+            494_032_768.0,
+        ),
+        // Qwen/Qwen3-0.6B
+        (
+            r#"{"model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072,
+                "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8,
+                "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": true}"#,
+            596_049_920.0,
+        ),
+        // mistralai/Mistral-7B-v0.3
+        (
+            r#"{"model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336,
+                "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+                "vocab_size": 32768, "sliding_window": null, "tie_word_embeddings": false}"#,
+            7_248_023_552.0,
+        ),
+        // EleutherAI/pythia-70m
+        (
+            r#"{"model_type": "gpt_neox", "hidden_size": 512, "intermediate_size": 2048,
+                "num_hidden_layers": 6, "num_attention_heads": 8, "vocab_size": 50304,
+                "hidden_act": "gelu", "rotary_pct": 0.25}"#,
+            70_426_624.0,
+        ),
+        // mosaicml/mpt-7b
+        (
+            r#"{"model_type": "mpt", "d_model": 4096, "n_layers": 32, "n_heads": 32,
+                "expansion_ratio": 4, "vocab_size": 50432, "max_seq_len": 2048, "no_bias": true,
+                "attn_config": {"alibi": true, "qk_ln": false}}"#,
+            6_649_286_656.0,
+        ),
+        // By hand, in the shape of nvidia/Minitron-4B-Base: a layer has 3072 x (3072 + 2 x 1024)
+        // + 3072 x 3072 + 2 x 3072 x 9216 weights and 2 x 2 x 3072 of norms; 32 of them, a last
+        // norm, and two tables of 256,000 x 3072.
+        (
+            r#"{"model_type": "nemotron", "hidden_size": 3072, "intermediate_size": 9216,
+                "num_hidden_layers": 32, "num_attention_heads": 24, "num_key_value_heads": 8,
+                "head_dim": 128, "vocab_size": 256000, "hidden_act": "relu2"}"#,
+            32.0 * (15_728_640.0 + 9_437_184.0 + 56_623_104.0 + 12_288.0)
+                + 6_144.0
+                + 2.0 * 786_432_000.0,
+        ),
+    ];
+
+    #[test]
+    fn imported_models_have_the_published_parameters() {
+        for (text, parameters) in KNOWN {
+            let imported = import_hugging_face(text, "test", "test").unwrap();
+            assert_eq!(imported.model.parameters(), parameters, "{text}");
+            let again: Model = toml::from_str(&imported.to_toml().unwrap()).unwrap();
+            assert_eq!(again, imported.model);
+        }
+    }
+
+    #[test]
+    fn a_sliding_window_is_refused_where_it_is_used() {
+        for index in [2, 4] {
+            let text = KNOWN[index].0;
+            let text =
+                text.replace("\"use_sliding_window\": false", "\"use_sliding_window\": true");
+            let text = text.replace("\"sliding_window\": null", "\"sliding_window\": 4096");
+            let error = import_hugging_face(&text, "test", "test").unwrap_err();
+            assert!(error.to_string().contains("sliding_window"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_a_number_panics(
+            index in 0..8usize,
+            number in any::<u64>(),
+            bits in 0..64u32,
+            place in any::<prop::sample::Index>(),
+        ) {
+            let text = KNOWN[index].0;
+            let digits = text.char_indices().filter(|at| at.1.is_ascii_digit());
+            let digits: Vec<usize> = digits.map(|at| at.0).collect();
+            let at = digits[place.index(digits.len())];
+            let changed = format!("{}{}{}", &text[..at], number >> bits, &text[at + 1..]);
+            if let Ok(imported) = import_hugging_face(&changed, "test", "test") {
+                prop_assert!(imported.model.parameters() > 0.0);
+            }
+        }
+    }
 }

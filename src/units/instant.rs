@@ -36,7 +36,12 @@ impl Instant {
 
     /// Time since the start.
     pub fn seconds(self) -> Seconds {
-        Seconds::new(self.0 as f64 * 1e-12)
+        self.since(Self::START)
+    }
+
+    /// Time since an instant; zero where that is the later one.
+    pub fn since(self, earlier: Self) -> Seconds {
+        Seconds::new(self.0.saturating_sub(earlier.0) as f64 * 1e-12)
     }
 }
 
@@ -51,7 +56,7 @@ impl Sub for Instant {
     type Output = Seconds;
     /// Time from `other` to `self`; zero where `other` is the later one.
     fn sub(self, other: Self) -> Seconds {
-        Seconds::new(self.0.saturating_sub(other.0) as f64 * 1e-12)
+        self.since(other)
     }
 }
 

@@ -64,8 +64,8 @@ pub(super) fn parse(text: &str, kind: &str, units: Units) -> Result<f64, UnitErr
     let split = text
         .char_indices()
         .find(|&(index, letter)| {
-            !(letter.is_ascii_digit() || matches!(letter, '.' | '_' | '-' | '+'))
-                && !is_exponent(text, index)
+            let of_number = letter.is_ascii_digit() || matches!(letter, '.' | '_' | '-' | '+');
+            !of_number && !is_exponent(text, index)
         })
         .map_or(text.len(), |(index, _)| index);
     let (number, unit) = (text[..split].replace('_', ""), text[split..].trim());
@@ -110,13 +110,13 @@ fn is_exponent(text: &str, index: usize) -> bool {
 
 /// Prints with the largest unit that keeps the number at 1 or above, in four digits.
 pub(super) fn display(formatter: &mut fmt::Formatter<'_>, value: f64, units: Units) -> fmt::Result {
-    let printed = units.iter().filter(|unit| unit.2);
-    let (name, size, _) = printed
-        .clone()
+    let printed: Vec<_> = units.iter().filter(|unit| unit.2).collect();
+    let &(name, size, _) = printed
+        .iter()
         .rfind(|unit| value.abs() >= unit.1)
-        .or_else(|| if value == 0.0 { printed.last() } else { printed.clone().next() })
+        .or(if value == 0.0 { printed.last() } else { printed.first() })
         .copied()
-        .unwrap_or(units[0]);
+        .unwrap_or(&units[0]);
     let scaled = value / size;
     let precision = formatter.precision().unwrap_or(match scaled.abs() {
         amount if amount >= 1000.0 || amount == 0.0 => 0,
@@ -124,7 +124,12 @@ pub(super) fn display(formatter: &mut fmt::Formatter<'_>, value: f64, units: Uni
         amount if amount >= 10.0 => 2,
         _ => 3,
     });
-    formatter.pad(&format!("{scaled:.precision$} {name}"))
+    let text = format!("{scaled:.precision$} {name}");
+    // `pad` would read the precision as a length to cut the text to.
+    match formatter.width() {
+        Some(width) => write!(formatter, "{text:>width$}"),
+        None => formatter.write_str(&text),
+    }
 }
 
 /// The value with all its digits, in the largest unit at or below it that loses none: what
@@ -134,11 +139,15 @@ pub(super) struct Exact(pub(super) f64, pub(super) Units);
 impl fmt::Display for Exact {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(value, units) = *self;
-        let lossless = |size: f64| (value / size) * size == value;
-        let (name, size, _) =
-            units.iter().rfind(|unit| value >= unit.1 && lossless(unit.1)).copied().unwrap_or_else(
-                || units.iter().find(|unit| unit.1 == 1.0).copied().unwrap_or(units[0]),
-            );
+        // The fewest digits, then the largest unit, among those that read back as the same value.
+        let (name, size, _) = units
+            .iter()
+            .rev()
+            .filter(|unit| value >= unit.1 && (value / unit.1) * unit.1 == value)
+            .min_by_key(|unit| (value / unit.1).to_string().len())
+            .or_else(|| units.iter().find(|unit| unit.1 == 1.0))
+            .copied()
+            .unwrap_or(units[0]);
         write!(formatter, "{} {name}", value / size)
     }
 }
@@ -207,6 +216,8 @@ mod tests {
     fn prints_for_people_and_exactly_for_files() {
         assert_eq!(Bytes::new(80.0 * 1024f64.powi(3)).to_string(), "80.00 GiB");
         assert_eq!(Seconds::new(0.0123456).to_string(), "12.35 ms");
-        assert_eq!(serde_json::to_string(&BytesPerSecond::new(50e9)).unwrap(), "\"400 Gbit/s\"");
+        assert_eq!(format!("{:.0}", Bytes::new(80.0 * 1024f64.powi(3))), "80 GiB");
+        assert_eq!(serde_json::to_string(&BytesPerSecond::new(50e9)).unwrap(), "\"50 GB/s\"");
+        assert_eq!(serde_json::to_string(&Bytes::new(80e9)).unwrap(), "\"80 GB\"");
     }
 }

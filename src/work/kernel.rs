@@ -221,8 +221,9 @@ impl Kernel {
     pub fn bytes(&self) -> Bytes {
         match *self {
             Self::Gemm { m, n, k, batch, dtype, output, accumulate, .. } => {
-                let operands = (m * k + n * k) as f64 * dtype.bytes();
-                let results = (m * n) as f64 * output.bytes() * if accumulate { 2.0 } else { 1.0 };
+                let (m, n, k) = (m as f64, n as f64, k as f64);
+                let operands = (m * k + n * k) * dtype.bytes();
+                let results = m * n * output.bytes() * if accumulate { 2.0 } else { 1.0 };
                 Bytes::new(batch as f64 * (operands + results))
             }
             Self::Attention {
@@ -236,9 +237,11 @@ impl Kernel {
                 dtype,
                 ..
             } => {
-                let query = (batch * query_length * heads * head_dim) as f64 * dtype.bytes();
-                let key = (batch * key_length * kv_heads * head_dim) as f64 * dtype.bytes();
-                // Forward reads q, k, v and writes o; backward also reads o, do and writes dq, dk, dv.
+                let row = batch as f64 * head_dim as f64 * dtype.bytes();
+                let query = row * query_length as f64 * heads as f64;
+                let key = row * key_length as f64 * kv_heads as f64;
+                // Forward reads q, k, v and writes o; backward also reads o and the gradient of o
+                // and writes those of q, k, v.
                 Bytes::new(match pass {
                     Pass::Forward => 2.0 * query + 2.0 * key,
                     Pass::Backward => 4.0 * query + 4.0 * key,

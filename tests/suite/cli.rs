@@ -52,7 +52,9 @@ fn the_resolved_scenario_is_printed_as_json_with_overrides_applied() {
     let scenario: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(code, 0);
     assert_eq!(scenario["plan"]["tp"], 8);
-    assert_eq!(scenario["cluster"]["gpu"]["memory"], "80 GB");
+    let memory: stepcast::units::Bytes =
+        serde_json::from_value(scenario["cluster"]["gpu"]["memory"].clone()).unwrap();
+    assert!((memory.value() - 80e9).abs() < 1.0, "{memory}");
     assert_eq!(scenario["name"], "my");
 }
 
@@ -180,7 +182,7 @@ fn what_a_model_file_cannot_say_is_not_imported() {
         (LLAMA.replace("rope_theta", "num_local_experts"), "mixture of experts"),
         (LLAMA.replace("\"silu\"", "\"gelu\""), "must be one of silu"),
         (LLAMA.replace("\"vocab_size\": 128256,", ""), "`vocab_size` is missing"),
-        (LLAMA.replace("4096", "-1"), "must be above zero"),
+        (LLAMA.replace("4096", "-1"), "a whole number above zero"),
         (LLAMA.replace("\"attention_bias\": false", "\"attention_bias\": true"), "attention_bias"),
         ("[1]".to_owned(), "not a JSON object"),
         ("{".to_owned(), "not a JSON object"),

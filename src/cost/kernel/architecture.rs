@@ -14,6 +14,9 @@ pub(super) struct Architecture {
     /// Width of a head at which the work per score that does not grow with it (exponentials,
     /// scaling) takes as long as the products.
     pub(super) attention_overhead_width: f64,
+    /// Width of head up to which products get cheaper by it; wider heads leave room for smaller
+    /// blocks only.
+    pub(super) attention_best_width: f64,
     /// Whether the attention fractions of the GPU are those of FlashAttention 3 or newer (else of
     /// FlashAttention 2, the best that the architecture runs).
     pub(super) has_flash3: bool,
@@ -39,29 +42,34 @@ impl Architecture {
         attention_quantisation: 1.0,
         attention_overhead_keys: 200.0,
         attention_overhead_width: 24.0,
+        attention_best_width: 128.0,
         has_flash3: false,
     };
 
     /// As [`Self::AMPERE`]; persistent kernels soften the last wave (q 0.15 for GEMMs, 0.2 for
     /// FlashAttention 3). Rates at 1k-16k tokens 340, 456, 520, 559, 592 TFLOP/s. Width: Shah et
-    /// al. 2024, forward at 16k tokens: 501, 659 TFLOP/s with heads of 64, 128.
+    /// al. 2024, forward at 16k tokens: 501, 659 TFLOP/s with heads of 64, 128; heads of 256
+    /// gain no more than those of 192 (aiconfigurator).
     const HOPPER: Self = Self {
         gemm_quantisation: 0.15,
         gemm_overhead_k: 120.0,
         attention_quantisation: 0.2,
         attention_overhead_keys: 350.0,
         attention_overhead_width: 58.0,
+        attention_best_width: 192.0,
         has_flash3: true,
     };
 
-    /// As [`Self::AMPERE`]. Attention rates of B200 at 1k-16k tokens 624, 881, 1063, 1167, 1209
-    /// TFLOP/s; width: FlashAttention 4 and cuDNN issue threads, head 64 at 0.56-0.66 of head 128.
+    /// As [`Self::AMPERE`]; the GEMM q, between the two, is assumed. Attention rates of B200 at
+    /// 1k-16k tokens 624, 881, 1063, 1167, 1209 TFLOP/s; width: FlashAttention 4 and cuDNN issue
+    /// threads, head 64 at 0.56-0.66 of head 128.
     const BLACKWELL: Self = Self {
         gemm_quantisation: 0.3,
         gemm_overhead_k: 120.0,
         attention_quantisation: 1.0,
         attention_overhead_keys: 400.0,
         attention_overhead_width: 150.0,
+        attention_best_width: 128.0,
         has_flash3: true,
     };
 }

@@ -3,7 +3,6 @@
 use super::architecture::Architecture;
 use super::{Estimate, sane_fraction, smooth_maximum, waves};
 use crate::spec::Gpu;
-use crate::units::Seconds;
 use crate::work::{AttentionFamily, DType, Pass};
 
 /// Queries that one SM takes at a time (FlashAttention 2 and 3 with heads of up to 128).
@@ -82,7 +81,7 @@ impl AttentionForm {
         let Shape { query_heads, kv_heads, query_length, key_length, head_dim, causal } = shape;
         let backward = pass == Pass::Backward;
         let products = if backward { 10.0 } else { 4.0 };
-        let block_rate = self.rate(family, pass, dtype, head_dim) / self.sm_count;
+        let block_rate = self.rate(shape, family, pass, dtype) / self.sm_count;
         let block_time = |keys: f64| {
             let keys = keys + self.architecture.attention_overhead_keys;
             products * BLOCK_QUERIES * head_dim * keys / block_rate
@@ -104,16 +103,12 @@ impl AttentionForm {
         };
         let (busy, memory_share) = smooth_maximum(compute, traffic / self.bandwidth);
         let launches = if backward { 1.0 + BACKWARD_EXTRA_KERNELS } else { 1.0 };
-        let time = self.floor * launches + busy;
-        Estimate {
-            time: Seconds::new(time),
-            relative_error: if backward { 0.15 } else { 0.12 },
-            memory_share: memory_share * busy / time,
-        }
+        let relative_error = if backward { 0.15 } else { 0.12 };
+        Estimate::new(self.floor * launches, busy, memory_share, relative_error)
     }
 
     /// Rate of products on all SMs while a block runs along endless keys.
-    fn rate(&self, family: AttentionFamily, pass: Pass, dtype: DType, head_dim: f64) -> f64 {
+    fn rate(&self, shape: Shape, family: AttentionFamily, pass: Pass, dtype: DType) -> f64 {
         let peak = match dtype {
             DType::Fp32 | DType::Tf32 => self.peak_fp32,
             DType::Fp16 => self.peak_fp16,
@@ -124,11 +119,12 @@ impl AttentionForm {
             Pass::Forward => self.forward_fraction,
             Pass::Backward => self.backward_fraction,
         };
-        let padding = head_dim / ((head_dim / WIDTH_STEP).ceil() * WIDTH_STEP);
+        let padded = (shape.head_dim / WIDTH_STEP).ceil().max(1.0) * WIDTH_STEP;
         let overhead = self.architecture.attention_overhead_width;
-        let width = (1.0 + overhead / REFERENCE_WIDTH) / (1.0 + overhead / head_dim);
-        let efficiency = fraction * padding * width * self.family_efficiency(family, pass);
-        peak * sane_fraction(efficiency)
+        let width = padded.min(self.architecture.attention_best_width);
+        let gain = (1.0 + overhead / REFERENCE_WIDTH) / (1.0 + overhead / width);
+        let family = self.family_efficiency(family, pass, shape.causal);
+        peak * (fraction * (shape.head_dim / padded) * gain * family).min(1.0)
     }
 
     /// Rate of a family over that of the best one on this architecture.
@@ -138,11 +134,12 @@ impl AttentionForm {
     /// flash-attention issue 1791). FlashAttention 1 against 2 on A100: about 0.6 forward, half in
     /// all (Dao 2023). Unfused attention never comes here as one kernel but in a trace that names
     /// it so; then it is as slow as FlashAttention 1.
-    fn family_efficiency(&self, family: AttentionFamily, pass: Pass) -> f64 {
-        let second = match (self.architecture.has_flash3, pass) {
-            (false, _) => 1.0,
-            (true, Pass::Forward) => 0.5,
-            (true, Pass::Backward) => 0.53,
+    fn family_efficiency(&self, family: AttentionFamily, pass: Pass, causal: bool) -> f64 {
+        let second = match (self.architecture.has_flash3, pass, causal) {
+            (false, ..) => 1.0,
+            (true, Pass::Forward, true) => 0.5,
+            (true, Pass::Forward, false) => 0.6,
+            (true, Pass::Backward, _) => 0.53,
         };
         let first = if pass == Pass::Forward { 0.6 } else { 0.5 };
         match family {

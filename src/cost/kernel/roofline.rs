@@ -54,7 +54,7 @@ impl Roofline {
                     kv_heads: batch as f64 * kv_heads as f64,
                     query_length: query_length as f64,
                     key_length: key_length as f64,
-                    head_dim: head_dim as f64,
+                    head_dim: head_dim.max(1) as f64,
                     causal,
                 };
                 self.attention.estimate(shape, family, pass, dtype)

@@ -107,12 +107,8 @@ impl Lowering<'_> {
         self.gather_updated_parameters(&mut role, true);
         self.begin_step(&mut role);
         let order = schedule::find(scenario.plan.schedule).order(stage as u32, shape);
-        for task in order {
-            if task.pass == Pass::Forward && task.chunk == 0 {
-                let time = scenario.stack.micro_batch_host_time;
-                role.steps.push(Step::Host { label: "micro-batch", time });
-            }
-            self.task(&mut role, task, shape);
+        for group in self.communication_groups(&order) {
+            self.run_group(&mut role, group, shape);
         }
         self.tail(&mut role);
         Role {
@@ -161,9 +157,36 @@ impl Lowering<'_> {
         role.compute(Action::Work(work), None, MemoryEffect::default());
     }
 
-    /// One forward or backward of a chunk, with what it receives and sends.
+    /// Tasks between two points at which the stage sends and receives. With overlapped or plain
+    /// schedules that is each task; the interleaved schedule without overlap communicates once a
+    /// forward and backward in its steady state, as Megatron-LM's
+    /// `send_forward_backward_recv_forward_backward` does.
+    fn communication_groups<'t>(&self, order: &'t [Task]) -> Vec<&'t [Task]> {
+        let pairs = self.scenario.plan.schedule == crate::spec::Schedule::Interleaved
+            && !self.scenario.stack.overlap_p2p;
+        order
+            .chunk_by(|one, next| pairs && one.pass == Pass::Forward && next.pass == Pass::Backward)
+            .collect()
+    }
+
+    fn run_group(&mut self, role: &mut RoleBuilder, group: &[Task], shape: PipelineShape) {
+        for &task in group {
+            self.receive(role, task, shape);
+        }
+        for &task in group {
+            if task.pass == Pass::Forward && task.chunk == 0 {
+                let time = self.scenario.stack.micro_batch_host_time;
+                role.steps.push(Step::Host { label: "micro-batch", time });
+            }
+            self.task(role, task, shape);
+        }
+        for &task in group {
+            self.send(role, task, shape);
+        }
+    }
+
+    /// One forward or backward of a chunk.
     fn task(&mut self, role: &mut RoleBuilder, task: Task, shape: PipelineShape) {
-        self.receive(role, task, shape);
         let contents = self.contents(role.stage, task.chunk);
         if task.pass == Pass::Forward
             && let Some(&gathered) = role.gathered.get(task.chunk as usize)
@@ -184,7 +207,6 @@ impl Lowering<'_> {
             let block = self.chunk_block(task.pass, contents);
             role.compute(Action::Block(block), Some(task), MemoryEffect::default());
         }
-        self.send(role, task, shape);
     }
 
     /// The blocks of a chunk in the order of a pass: embedding, layers, head, or back.

@@ -1,30 +1,24 @@
-//! Threads of a process in a trace: their numbers, names and order.
+//! Threads of a process in a trace: their numbers, which are also their order, and their names.
 
-use crate::timeline::{Lane, Span};
-use crate::work::{Axis, Class};
+use crate::timeline::Lane;
+use crate::work::Axis;
 
-/// Number of a lane's thread; for lanes of the device the number of its stream, as profilers give
-/// it: compute is stream 7, the first that PyTorch makes.
-pub(super) fn thread_id(lane: Lane) -> u32 {
+/// Number of a lane's thread, in the order in which viewers show them.
+pub(super) fn thread(lane: Lane) -> u32 {
     match lane {
         Lane::Host => 1,
-        Lane::Compute => 7,
-        Lane::Communication(axis, number) => 100 + 300 * place(axis) + u32::from(number),
+        Lane::Compute => 2,
+        Lane::Communication(axis, number) => {
+            let order = Axis::ALL.iter().position(|known| *known == axis).unwrap_or(0) as u32;
+            // 256 numbers an axis, behind host and compute.
+            256 * (order + 1) + u32::from(number)
+        }
     }
-}
-
-/// Place among the threads: the host first, then compute, then communication.
-pub(super) fn sort_index(lane: Lane) -> u32 {
-    thread_id(lane)
-}
-
-fn place(axis: Axis) -> u32 {
-    Axis::ALL.iter().position(|known| *known == axis).unwrap_or(Axis::ALL.len()) as u32
 }
 
 /// What a lane shows, for people. The numbers are those of the simulator's streams; a number that
 /// it does not use is shown as it is.
-pub(super) fn thread_name(lane: Lane) -> String {
+pub(super) fn title(lane: Lane) -> String {
     let (axis, number) = match lane {
         Lane::Host => return "host".to_owned(),
         Lane::Compute => return "compute".to_owned(),
@@ -41,15 +35,5 @@ pub(super) fn thread_name(lane: Lane) -> String {
         (Axis::Pp, 4) => "model-parallel".to_owned(),
         (Axis::Tp | Axis::Cp | Axis::Ep, 0) => name.to_owned(),
         _ => format!("{name} {number}"),
-    }
-}
-
-/// Category, in the words of PyTorch's profiler.
-pub(super) fn category(span: &Span, launches: bool) -> &'static str {
-    match (span.lane, span.class) {
-        (Lane::Host, _) if launches => "cuda_runtime",
-        (Lane::Host, _) => "cpu_op",
-        (Lane::Compute, Class::Host) => "gpu_memcpy",
-        (Lane::Compute | Lane::Communication(..), _) => "kernel",
     }
 }

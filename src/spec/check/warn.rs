@@ -12,7 +12,8 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
     let domain = cluster.domain_size();
     if plan.tp > domain {
         warnings.push(format!(
-            "plan.tp = {} spans scale-up domains of {domain} GPUs: its collectives cross the network",
+            "plan.tp = {} is more than the {domain} GPUs of a scale-up domain: its collectives \
+             cross the network",
             plan.tp
         ));
     }

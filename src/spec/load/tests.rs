@@ -92,66 +92,119 @@ fn a_path_is_relative_to_the_file_that_names_it() {
     assert_eq!(scenario.name.as_deref(), Some("my"));
 }
 
-/// Each case: edit of the scenario, overrides, and what all the messages must hold.
+const NONE: &[&str] = &[];
+
+/// A wrong input: a text of the scenario, what replaces it, overrides, and what messages must hold.
+type Case = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    ("tp = 4", "tpp = 4", NONE, &["my.toml:18:1: plan.tpp: unknown key", "did you mean `tp`?"]),
+    ("tp = 4", "tensor = 4", NONE, &["plan.tensor: unknown key", "did you mean `tp`?"]),
+    ("tp = 4", "micro_batch = 4", NONE, &["belongs in [training]"]),
+    ("[plan]", "[plans]", NONE, &["plans: unknown key", "did you mean `plan`?"]),
+    (
+        "tp = 4",
+        "tp = \"4\"",
+        NONE,
+        &["plan.tp = \"4\"", "a whole number", "write 4 without quotes"],
+    ),
+    ("tp = 4", "tp = 4.0", NONE, &["plan.tp = 4.0", "write 4"]),
+    ("tp = 4", "tp = -4", NONE, &["plan.tp = -4", "at least 0"]),
+    ("tp = 4", "tp = 0", NONE, &["plan.tp = 0: must be from 1"]),
+    ("tp = 4", "tp = 7", NONE, &["plan.tp = 7: must divide model.head_count (32)", "try 4 or 8"]),
+    ("tp = 4", "tp = 99999999999999999999", NONE, &["plan.tp"]),
+    ("pp = 2", "pp = 3", NONE, &["must divide the cluster's 64 GPUs", "cannot share 32 layers"]),
+    ("pp = 2", "pp = 32", NONE, &["more ranks than the cluster's 64 GPUs"]),
+    ("pp = 2", "pp = 2\ndp = 9", NONE, &["plan.dp = 9", "72 ranks", "try 8"]),
+    ("pp = 2", "pp = 2\nep = 2", NONE, &["plan.ep = 2", "dense"]),
+    ("pp = 2", "pp = 2\nzero = 4", NONE, &["plan.zero = 4: must be from 0 to 3"]),
+    ("pp = 2", "pp = 2\nvirtual_stages = 2", NONE, &["plan.virtual_stages = 2", "interleaved"]),
+    ("pp = 2", "schedule = \"interleaved\"", NONE, &["plan.pp = 1", "plan.virtual_stages = 1"]),
+    ("pp = 2", "pp = 2\nschedule = \"1F1B\"", NONE, &["unknown name", "did you mean `1f1b`?"]),
+    ("pp = 2", "pp = 2\nstage_layers = [16, 17]", NONE, &["sums to 33"]),
+    ("pp = 2", "pp = 2\nstage_layers = [32]", NONE, &["has 1 numbers"]),
+    ("pp = 2", "pp = 2\nstage_layers = [16, \"x\"]", NONE, &["plan.stage_layers[1] = \"x\""]),
+    ("pp = 2", "pp = 2\nshard_group = 3\nzero = 3", NONE, &["must divide dp (8)", "try 2 or 4"]),
+    ("pp = 2", "pp = 2\nshard_group = 4", NONE, &["no effect with plan.zero = 0"]),
+    ("pp = 2", "pp = 2\nrecompute = \"full\"\nrecompute_layers = 17", NONE, &["a stage (16)"]),
+    (
+        "pp = 2",
+        "cp = 16\ncp_kind = \"ulysses\"",
+        &["plan.tp=1"],
+        &["plan.cp = 16: Ulysses", "try 8"],
+    ),
+    (
+        "8192",
+        "8193",
+        &["plan.cp=2"],
+        &["training.sequence_length = 8193", "multiple of 4", "try 8196"],
+    ),
+    (
+        "global_batch = 128",
+        "global_batch = 100",
+        NONE,
+        &["must be a multiple of 8", "try 96 or 104"],
+    ),
+    ("global_batch = 128", "", NONE, &["training: misses the key `global_batch`"]),
+    (
+        "hidden_size = 4096\nffn_size = 14336\n",
+        "",
+        NONE,
+        &["misses the keys `hidden_size`, `ffn_size`"],
+    ),
+    ("\"bf16\"", "\"fp8\"", NONE, &["Test GPU has no fp8 units", "it can run bf16, fp16, fp32"]),
+    ("\"bf16\"", "\"bf17\"", NONE, &["training.precision = \"bf17\"", "did you mean `bf16`?"]),
+    (
+        "\"test-cluster\"",
+        "\"test-clutser\"",
+        NONE,
+        &["no cluster of this name", "did you mean `test-cluster`?"],
+    ),
+    ("\"test-cluster\"", "5", NONE, &["cluster = 5: must be the name of a cluster or a table"]),
+    (
+        "\"test-stack\"",
+        "\"gone.toml\"",
+        NONE,
+        &["stack.base = \"gone.toml\"", "cannot read gone.toml"],
+    ),
+    ("\"test-stack\"", "5", NONE, &["stack.base = 5: must be a name"]),
+    (
+        "cluster = \"test-cluster\"",
+        "",
+        NONE,
+        &["the scenario has no `cluster`", "stepcast list clusters"],
+    ),
+    ("tp = 4", "tp = 4 5", NONE, &["my.toml:18:", "not valid TOML"]),
+    ("tp = 4", "tp = 4", &["plan.tp=6"], &["command line:1:15: plan.tp = 6", "try 4 or 8"]),
+    ("tp = 4", "tp = 4", &["plan.tq=8"], &["command line:1:7: plan.tq: unknown key"]),
+    ("tp = 4", "tp = 4", &["cluster.gpu.memory=80"], &["cluster.gpu.memory = 80", "has no unit"]),
+    ("tp = 4", "tp = 4", &["cluster.nic_bandwidth=400 Gbits"], &["unknown unit", "Gbit/s"]),
+    ("tp = 4", "tp = 4", &["stack.norm_bandwidth_fraction=1.5"], &["at most 1"]),
+    ("tp = 4", "tp = 4", &["stack.rank_order=[\"tp\", \"tp\", \"dp\", \"pp\"]"], &["each of `tp`"]),
+    ("tp = 4", "tp = 4", &["cluster.gpu.gemm_fraction=nan"], &["cluster.gpu.gemm_fraction = NaN"]),
+    (
+        "tp = 4",
+        "tp = 4",
+        &["cluster.gpu=h9000"],
+        &["cluster.gpu = \"h9000\"", "stepcast list gpus"],
+    ),
+    ("tp = 4", "tp = 4", &["fit=5"], &["fit = 5: must be the name of a fit or a table"]),
+    ("tp = 4", "tp = 4", &["plan=none"], &["plan = \"none\": must be a table"]),
+    ("tp = 4", "tp = 4", &["name=5"], &["name = 5: must be text"]),
+    ("\"rotary\"", "\"learned\"", NONE, &["learned positions need model.position_count"]),
+    (
+        "\"rotary\"",
+        "\"learned\"\nposition_count = 2048",
+        NONE,
+        &["more than the model's learned positions (2048)"],
+    ),
+    ("kv_head_count = 8", "kv_head_count = 5", NONE, &["must divide model.head_count (32)"]),
+    ("head_count = 32", "head_count = 48", NONE, &["model.hidden_size (4096)", "model.head_dim"]),
+];
+
 #[test]
 fn wrong_inputs_are_told_with_key_value_reason_and_advice() {
-    let none: &[&str] = &[];
-    #[rustfmt::skip]
-    let cases: &[(&str, &str, &[&str], &[&str])] = &[
-        ("tp = 4", "tpp = 4", none, &["my.toml:18:1: plan.tpp: unknown key", "did you mean `tp`?"]),
-        ("tp = 4", "tensor = 4", none, &["plan.tensor: unknown key", "did you mean `tp`?"]),
-        ("tp = 4", "micro_batch = 4", none, &["belongs in [training]"]),
-        ("[plan]", "[plans]", none, &["plans: unknown key", "did you mean `plan`?"]),
-        ("tp = 4", "tp = \"4\"", none, &["plan.tp = \"4\"", "a whole number", "write 4 without quotes"]),
-        ("tp = 4", "tp = 4.0", none, &["plan.tp = 4.0", "write 4"]),
-        ("tp = 4", "tp = -4", none, &["plan.tp = -4", "at least 0"]),
-        ("tp = 4", "tp = 0", none, &["plan.tp = 0: must be from 1"]),
-        ("tp = 4", "tp = 7", none, &["plan.tp = 7: must divide model.head_count (32)", "try 4 or 8"]),
-        ("tp = 4", "tp = 99999999999999999999", none, &["plan.tp"]),
-        ("pp = 2", "pp = 3", none, &["must divide the cluster's 64 GPUs", "cannot share 32 layers"]),
-        ("pp = 2", "pp = 32", none, &["more ranks than the cluster's 64 GPUs"]),
-        ("pp = 2", "pp = 2\ndp = 9", none, &["plan.dp = 9", "72 ranks", "try 8"]),
-        ("pp = 2", "pp = 2\nep = 2", none, &["plan.ep = 2", "dense"]),
-        ("pp = 2", "pp = 2\nzero = 4", none, &["plan.zero = 4: must be from 0 to 3"]),
-        ("pp = 2", "pp = 2\nvirtual_stages = 2", none, &["plan.virtual_stages = 2", "interleaved"]),
-        ("pp = 2", "schedule = \"interleaved\"", none, &["plan.pp = 1", "plan.virtual_stages = 1"]),
-        ("pp = 2", "pp = 2\nschedule = \"1F1B\"", none, &["unknown name", "did you mean `1f1b`?"]),
-        ("pp = 2", "pp = 2\nstage_layers = [16, 17]", none, &["sums to 33"]),
-        ("pp = 2", "pp = 2\nstage_layers = [32]", none, &["has 1 numbers"]),
-        ("pp = 2", "pp = 2\nstage_layers = [16, \"x\"]", none, &["plan.stage_layers[1] = \"x\""]),
-        ("pp = 2", "pp = 2\nshard_group = 3\nzero = 3", none, &["must divide dp (8)", "try 2 or 4"]),
-        ("pp = 2", "pp = 2\nshard_group = 4", none, &["no effect with plan.zero = 0"]),
-        ("pp = 2", "pp = 2\nrecompute = \"full\"\nrecompute_layers = 17", none, &["a stage (16)"]),
-        ("pp = 2", "cp = 16\ncp_kind = \"ulysses\"", &["plan.tp=1"], &["plan.cp = 16: Ulysses", "try 8"]),
-        ("8192", "8193", &["plan.cp=2"], &["training.sequence_length = 8193", "multiple of 4", "try 8196"]),
-        ("global_batch = 128", "global_batch = 100", none, &["must be a multiple of 8", "try 96 or 104"]),
-        ("global_batch = 128", "", none, &["training: misses the key `global_batch`"]),
-        ("hidden_size = 4096\nffn_size = 14336\n", "", none, &["misses the keys `hidden_size`, `ffn_size`"]),
-        ("\"bf16\"", "\"fp8\"", none, &["Test GPU has no fp8 units", "it can run bf16, fp16, fp32"]),
-        ("\"bf16\"", "\"bf17\"", none, &["training.precision = \"bf17\"", "did you mean `bf16`?"]),
-        ("\"test-cluster\"", "\"test-clutser\"", none, &["no cluster of this name", "did you mean `test-cluster`?"]),
-        ("\"test-cluster\"", "5", none, &["cluster = 5: must be the name of a cluster or a table"]),
-        ("\"test-stack\"", "\"gone.toml\"", none, &["stack.base = \"gone.toml\"", "cannot read gone.toml"]),
-        ("\"test-stack\"", "5", none, &["stack.base = 5: must be a name"]),
-        ("cluster = \"test-cluster\"", "", none, &["the scenario has no `cluster`", "stepcast list clusters"]),
-        ("tp = 4", "tp = 4 5", none, &["my.toml:18:", "not valid TOML"]),
-        ("tp = 4", "tp = 4", &["plan.tp=6"], &["command line:1:15: plan.tp = 6", "try 4 or 8"]),
-        ("tp = 4", "tp = 4", &["plan.tq=8"], &["command line:1:7: plan.tq: unknown key"]),
-        ("tp = 4", "tp = 4", &["cluster.gpu.memory=80"], &["cluster.gpu.memory = 80", "has no unit"]),
-        ("tp = 4", "tp = 4", &["cluster.nic_bandwidth=400 Gbits"], &["unknown unit", "Gbit/s"]),
-        ("tp = 4", "tp = 4", &["stack.norm_bandwidth_fraction=1.5"], &["at most 1"]),
-        ("tp = 4", "tp = 4", &["stack.rank_order=[\"tp\", \"tp\", \"dp\", \"pp\"]"], &["each of `tp`"]),
-        ("tp = 4", "tp = 4", &["cluster.gpu.gemm_fraction=nan"], &["cluster.gpu.gemm_fraction = NaN"]),
-        ("tp = 4", "tp = 4", &["cluster.gpu=h9000"], &["cluster.gpu = \"h9000\"", "stepcast list gpus"]),
-        ("tp = 4", "tp = 4", &["fit=5"], &["fit = 5: must be the name of a fit or a table"]),
-        ("tp = 4", "tp = 4", &["plan=none"], &["plan = \"none\": must be a table"]),
-        ("tp = 4", "tp = 4", &["name=5"], &["name = 5: must be text"]),
-        ("\"rotary\"", "\"learned\"", none, &["learned positions need model.position_count"]),
-        ("\"rotary\"", "\"learned\"\nposition_count = 2048", none, &["more than the model's learned positions (2048)"]),
-        ("kv_head_count = 8", "kv_head_count = 5", none, &["must divide model.head_count (32)"]),
-        ("head_count = 32", "head_count = 48", none, &["model.hidden_size (4096)", "model.head_dim"]),
-    ];
-    for (from, to, settings, fragments) in cases {
+    for (from, to, settings, fragments) in CASES {
         let problems = load_with(&edited(from, to), settings).expect_err(to);
         let shown = problems.to_string();
         for fragment in *fragments {
@@ -204,6 +257,16 @@ fn a_file_that_is_its_own_base_is_refused() {
 }
 
 #[test]
+fn deep_nesting_is_refused_and_does_not_exhaust_the_stack() {
+    let deep = format!("x = {}", "[".repeat(200_000));
+    assert!(load_with(&deep, &[]).is_err());
+    let deep = format!("plan.tp={}", "{a=".repeat(200_000));
+    assert!(load_with(SCENARIO, &[&deep]).is_err());
+    let dotted = format!("{}x = 1", "a.".repeat(200_000));
+    assert!(load_with(&dotted, &[]).is_err());
+}
+
+#[test]
 fn overrides_without_key_or_value_are_refused() {
     for argument in ["plan.tp", "=4", "plan..tp=4", ".=", "", "a.b.c.d.e.f.g.h.i=1"] {
         let problem = Override::parse(argument).unwrap_err();
@@ -211,19 +274,39 @@ fn overrides_without_key_or_value_are_refused() {
     }
 }
 
+/// Keys whose values enter products.
+const COUNTS: &[&str] = &[
+    "plan.tp",
+    "plan.pp",
+    "plan.cp",
+    "plan.dp",
+    "plan.virtual_stages",
+    "plan.shard_group",
+    "plan.recompute_layers",
+    "training.global_batch",
+    "training.micro_batch",
+    "training.sequence_length",
+    "model.layer_count",
+    "model.head_count",
+    "model.kv_head_count",
+    "cluster.node_count",
+    "cluster.gpus_per_node",
+    "cluster.scale_up_domain_size",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Cuts, doublings and foreign bytes in a valid file, with overrides from the same mill.
     #[test]
     fn no_mutation_of_a_scenario_panics(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12usize, "[ -~é\n\"=\\[\\]{}.,0-9]{0,6}"), 1..6),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0..12usize, "[ -~é\n\"=\\[\\]{}.,0-9]{0,6}"),
+            1..6,
+        ),
         setting in "(plan|model|cluster|stack|training|fit|x)(\\.[a-z_]{0,12}){0,3}=[ -~]{0,12}",
         number in any::<u64>(),
-        key in prop::sample::select(vec!["plan.tp", "plan.pp", "plan.cp", "plan.dp", "plan.virtual_stages",
-            "plan.shard_group", "plan.recompute_layers", "training.global_batch", "training.micro_batch",
-            "training.sequence_length", "model.layer_count", "model.head_count", "model.kv_head_count",
-            "cluster.node_count", "cluster.gpus_per_node", "cluster.scale_up_domain_size"]),
+        key in prop::sample::select(COUNTS),
         bits in 0..64u32,
     ) {
         let mut text: Vec<char> = SCENARIO.chars().collect();

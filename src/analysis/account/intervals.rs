@@ -1,0 +1,42 @@
+//! Unions of intervals, and how much of a stretch they cover.
+
+/// Disjoint intervals in ascending order, with the length of all before each.
+pub(super) struct Intervals {
+    parts: Vec<(u64, u64)>,
+    before: Vec<u64>,
+}
+
+impl Intervals {
+    /// The union of half-open intervals; those that end before they start are empty.
+    pub(super) fn union(intervals: impl Iterator<Item = (u64, u64)>) -> Self {
+        let mut sorted: Vec<(u64, u64)> = intervals.filter(|(from, to)| from < to).collect();
+        sorted.sort_unstable();
+        let mut parts: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in sorted {
+            match parts.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => parts.push((from, to)),
+            }
+        }
+        let lengths = parts.iter().scan(0, |sum, (from, to)| {
+            let before = *sum;
+            *sum += to - from;
+            Some(before)
+        });
+        let before = lengths.collect();
+        Self { parts, before }
+    }
+
+    /// How much of `from..to` is covered.
+    pub(super) fn covered(&self, from: u64, to: u64) -> u64 {
+        self.covered_until(to).saturating_sub(self.covered_until(from))
+    }
+
+    fn covered_until(&self, at: u64) -> u64 {
+        let index = self.parts.partition_point(|part| part.0 < at);
+        index.checked_sub(1).map_or(0, |index| {
+            let (from, to) = self.parts[index];
+            self.before[index] + to.min(at) - from
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! The price of a collective: least time over algorithms and protocols.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
+
+use super::ALGORITHMS;
+use super::algorithm::{CollectiveAlgorithm, Fill, Round, Steps};
+use super::load::{Busy, Loads};
+use super::protocol::Protocol;
+use crate::topology::{Placement, Topology};
+use crate::units::{Bytes, Seconds};
+use crate::work::{Collective, CollectiveKind};
+
+/// Largest chunk that moves through a pipeline as one (NCCL: a buffer of 4 MiB in 8 steps).
+const CHUNK_MAX: f64 = 512.0 * 1024.0;
+/// Parts into which a smaller message is cut (NCCL: `NCCL_STEPS`).
+const CHUNKS_MIN: f64 = 8.0;
+
+/// Share of the memory bandwidth at which the few SMs of a collective copy a rank's own part: of
+/// 2.0 TB/s on A100 and 3.35 on H100, from all-gathers of 2 and 4 GPUs against 8
+/// (aiconfigurator@095f58a: 0.18 and 0.23).
+const COPY_SHARE: f64 = 0.2;
+
+/// What a collective costs on an otherwise idle machine, its siblings aside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CollectivePrice {
+    /// From the start of the last member's kernel to the end.
+    pub time: Seconds,
+    /// The part of it that grows with the bytes: links and copies, without latencies.
+    pub transfer: Seconds,
+    /// The algorithm that took least time.
+    pub algorithm: &'static str,
+    /// The protocol that took least time.
+    pub protocol: &'static str,
+    /// Share of a member GPU's scale-up port in use on average, 0 to 1.
+    pub scale_up_fraction: f64,
+    /// Share of a member GPU's part of its node's NICs in use on average, 0 to 1.
+    pub network_fraction: f64,
+}
+
+impl CollectivePrice {
+    /// Of an operation that moves nothing.
+    const NOTHING: Self = Self {
+        time: Seconds::ZERO,
+        transfer: Seconds::ZERO,
+        algorithm: "none",
+        protocol: "none",
+        scale_up_fraction: 0.0,
+        network_fraction: 0.0,
+    };
+}
+
+/// Prices collectives on a machine and remembers what does not depend on their size.
+#[derive(Debug)]
+pub struct CollectiveCost {
+    topology: Topology,
+    known: Mutex<FxHashMap<(Placement, CollectiveKind), Arc<[Candidate]>>>,
+}
+
+impl CollectiveCost {
+    /// For a machine.
+    pub fn new(topology: &Topology) -> Self {
+        Self { topology: topology.clone(), known: Mutex::default() }
+    }
+
+    /// The machine.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The price of an operation of the placement's first group while its siblings run the same.
+    ///
+    /// Zero for a single rank or no bytes; infinite where the network has no bandwidth. The GPUs
+    /// of a group are distinct and in the machine, else this panics or misprices.
+    pub fn price(&self, collective: &Collective, placement: &Placement) -> CollectivePrice {
+        let moves = collective.bytes.value() > 0.0 && placement.group().len() > 1;
+        if !moves {
+            return CollectivePrice::NOTHING;
+        }
+        let key = (placement.clone(), collective.kind);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates = match known.get(&key) {
+            Some(candidates) => Arc::clone(candidates),
+            None => {
+                let candidates = candidates(collective.kind, placement, &self.topology);
+                Arc::clone(known.entry(key).or_insert(candidates))
+            }
+        };
+        drop(known);
+        let prices = candidates.iter().flat_map(|candidate| {
+            let protocols = candidate.algorithm.protocols().iter();
+            protocols.map(|protocol| candidate.price(collective.bytes, protocol, &self.topology))
+        });
+        prices
+            .min_by(|left, right| left.time.value().total_cmp(&right.time.value()))
+            .unwrap_or(CollectivePrice::NOTHING)
+    }
+}
+
+/// What an algorithm needs for a byte of the operation.
+struct Candidate {
+    algorithm: &'static dyn CollectiveAlgorithm,
+    rounds: Vec<RoundCost>,
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {:?}", self.algorithm.name(), self.rounds)
+    }
+}
+
+/// A round for an operation of one byte. Times are in seconds.
+#[derive(Clone, Debug)]
+struct RoundCost {
+    repeat: f64,
+    steps: Steps,
+    fill: Fill,
+    copy: f64,
+    /// Busiest links, siblings included.
+    busy: Busy,
+    /// Busiest scale-up port of a member, by its own group.
+    own_scale_up: f64,
+    /// Busiest node's share of ports, by its own group.
+    own_network: f64,
+}
+
+/// The algorithms that can run an operation on a placement.
+fn candidates(
+    kind: CollectiveKind,
+    placement: &Placement,
+    topology: &Topology,
+) -> Arc<[Candidate]> {
+    let unit = Collective { kind, bytes: Bytes::new(1.0) };
+    let mut members: FxHashMap<u64, usize> = FxHashMap::default();
+    for gpu in placement.group() {
+        *members.entry(topology.node_of(*gpu)).or_default() += 1;
+    }
+    let candidate = |algorithm: &&'static dyn CollectiveAlgorithm| {
+        let mut rounds: Vec<(Round, Loads)> =
+            algorithm.loads(&unit, placement.group(), topology)?;
+        let own: Vec<(f64, f64)> = rounds
+            .iter()
+            .map(|(_, loads)| {
+                (loads.busy(topology).scale_up, loads.node_network(&members, topology))
+            })
+            .collect();
+        for sibling in placement.siblings().iter().filter(|sibling| sibling.len() > 1) {
+            let theirs = algorithm.loads(&unit, sibling, topology).unwrap_or_default();
+            for ((_, loads), (_, more)) in rounds.iter_mut().zip(&theirs) {
+                loads.merge(more);
+            }
+        }
+        let rounds = rounds.iter().zip(own).map(|((round, loads), own)| RoundCost {
+            repeat: round.repeat as f64,
+            steps: round.steps,
+            fill: round.fill,
+            copy: round.local.value() / (topology.memory_bandwidth().value() * COPY_SHARE),
+            busy: loads.busy(topology),
+            own_scale_up: own.0,
+            own_network: own.1,
+        });
+        Some(Candidate { algorithm: *algorithm, rounds: rounds.collect() })
+    };
+    ALGORITHMS.iter().filter_map(candidate).collect()
+}
+
+impl Candidate {
+    fn price(&self, bytes: Bytes, protocol: &Protocol, topology: &Topology) -> CollectivePrice {
+        let bytes = bytes.value();
+        let (mut latency, mut transfer) = (protocol.base, 0.0);
+        let (mut scale_up, mut network) = (0.0, 0.0);
+        for round in &self.rounds {
+            let wire = round.wire(self.algorithm, protocol) * bytes;
+            let fill = round.fill.hops * wire * round.chunk_share(bytes);
+            let steps = round.latency(protocol, topology) + Seconds::new(fill);
+            latency += steps * round.repeat;
+            transfer += round.repeat * (wire + round.copy * bytes);
+            scale_up += round.repeat * round.own_scale_up * bytes / protocol.share;
+            network += round.repeat * round.own_network * bytes / protocol.share;
+        }
+        let time = latency + Seconds::new(transfer);
+        let fraction = |busy: f64| {
+            let fraction = busy / time.value();
+            if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 1.0 }
+        };
+        CollectivePrice {
+            time,
+            transfer: Seconds::new(transfer),
+            algorithm: self.algorithm.name(),
+            protocol: protocol.name,
+            scale_up_fraction: fraction(scale_up),
+            network_fraction: fraction(network),
+        }
+    }
+}
+
+impl RoundCost {
+    /// Seconds a byte on the busiest link.
+    fn wire(&self, algorithm: &dyn CollectiveAlgorithm, protocol: &Protocol) -> f64 {
+        let scale_up = self.busy.scale_up / algorithm.scale_up_share();
+        scale_up.max(self.busy.network / algorithm.network_share()) / protocol.share
+    }
+
+    /// Share of a channel's bytes that move through the pipeline as one chunk.
+    fn chunk_share(&self, bytes: f64) -> f64 {
+        let channel = self.fill.channel.value() * bytes;
+        if channel > 0.0 { (CHUNK_MAX / channel).min(1.0 / CHUNKS_MIN) } else { 0.0 }
+    }
+
+    fn latency(&self, protocol: &Protocol, topology: &Topology) -> Seconds {
+        let route = topology.network_latency(self.busy.crosses_spine);
+        self.steps.fixed
+            + protocol.scale_up_step(topology) * self.steps.scale_up
+            + protocol.network_step(route) * self.steps.network
+    }
+}
+
+#[cfg(test)]
+#[path = "price_tests.rs"]
+mod tests;
