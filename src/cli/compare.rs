@@ -43,7 +43,7 @@ pub(crate) fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitC
     let candidates: Vec<Candidate> = jobs
         .into_par_iter()
         .map(|job| {
-            let outcome = job.scenario.map_err(|problems| problems.to_string()).and_then(predict);
+            let outcome = job.scenario.map_err(|problems| reason(&problems)).and_then(predict);
             progress.inc(1);
             Candidate { name: job.name, outcome }
         })
@@ -65,6 +65,15 @@ fn predict(scenario: Scenario) -> Result<Summary, String> {
     stepcast::simulate(&scenario, stepcast::Detail::Folded)
         .map(|prediction| prediction.summary)
         .map_err(|error| error.to_string())
+}
+
+/// What is wrong with a combination. Where is left out: it is in what was varied.
+fn reason(problems: &Problems) -> String {
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| Problem { place: None, ..problem.clone() }.to_string())
+        .collect();
+    lines.join("\n")
 }
 
 /// All combinations, loaded. A combination that is wrong is kept with its problems; a scenario

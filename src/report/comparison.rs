@@ -20,7 +20,7 @@ const MOST_REASONS: usize = 4;
 ///
 /// When the writer fails.
 pub fn write_text(comparison: &Comparison, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let header = ["", "step time", "tokens/s/GPU", "MFU", "memory a GPU", "largest loss"];
+    let header = ["", "step time", "tokens/s/GPU", "MFU", "memory a GPU", "fits", "largest loss"];
     let mut rows = Vec::new();
     let mut reasons = String::new();
     let mut refused = String::new();
@@ -80,14 +80,14 @@ fn bytes(bytes: u64) -> Bytes {
 
 fn cells(name: &str, predicted: &Predicted) -> Vec<String> {
     let loss = predicted.largest_loss.as_ref();
-    let mark =
-        if predicted.peak_reserved_bytes > predicted.capacity_bytes { "too much: " } else { "" };
+    let fits = predicted.peak_reserved_bytes <= predicted.capacity_bytes;
     vec![
         name.to_owned(),
         Seconds::new(predicted.step_time_s).to_string(),
         grouped(predicted.tokens_per_s_per_gpu),
         percent(predicted.mfu),
-        format!("{mark}{}", bytes(predicted.peak_reserved_bytes)),
+        bytes(predicted.peak_reserved_bytes).to_string(),
+        if fits { "yes" } else { "no" }.to_owned(),
         loss.map_or("-".to_owned(), |loss| format!("{} {}", loss.part, percent(loss.fraction))),
     ]
 }

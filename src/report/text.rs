@@ -63,23 +63,28 @@ const YELLOW: Ansi = Ansi::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Y
 
 fn title(scenario: &Scenario, style: Style) -> String {
     let (cluster, training) = (&scenario.cluster, &scenario.training);
-    let name = scenario.name.as_ref().map_or(String::new(), |name| format!("{name}: "));
-    let first = format!(
-        "{name}{} on {} x {} ({})",
+    let what = format!(
+        "{} on {} x {} ({}), {}",
         scenario.model.name,
         grouped(scenario.world_size() as f64),
         cluster.gpu.name,
-        cluster.name
+        cluster.name,
+        scenario.stack.name
     );
+    let first = match &scenario.name {
+        Some(name) => format!("{}  {what}\n", heading(name, style)),
+        None => heading(&what, style),
+    };
+    let micro_batches = match scenario.micro_batch_count() {
+        1 => "1 micro-batch".to_owned(),
+        count => format!("{} micro-batches", grouped(count as f64)),
+    };
     format!(
-        "{}  {}\n  {}, {} micro-batches of {} x {} tokens on each replica; {}\n",
-        heading(&first, style),
+        "{first}  {}\n  {}, {micro_batches} of {} x {} tokens on each replica\n",
         plan(scenario),
         training.precision.linear().name(),
-        grouped(scenario.micro_batch_count() as f64),
         training.micro_batch,
         grouped(training.sequence_length as f64),
-        scenario.stack.name
     )
 }
 

@@ -64,42 +64,47 @@ fn idle_part(timeline: &Timeline, mine: &[&Span], at: u64, end: u64) -> Part {
         // Nothing of any rank follows.
         return Part::Work(Class::Host);
     }
-    let moving = mine.iter().enumerate().filter(|(_, span)| communicates(span, at));
-    // max_by_key keeps the last of equals, so order by start and index from the back.
-    let last = moving
-        .max_by_key(|(index, it)| (it.end, std::cmp::Reverse(it.start), std::cmp::Reverse(*index)));
-    if let Some((_, span)) = last {
-        let Lane::Communication(axis, _) = span.lane else { unreachable!() };
-        return Part::Work(Class::Communication(axis));
-    }
     let compute = || mine.iter().filter(|it| it.lane == Lane::Compute && it.end > it.start);
     let gap_from = compute().map(|it| it.end.ps()).filter(|&it| it <= at).max().unwrap_or(0);
-    let next = compute().filter(|it| it.start.ps() > at && it.start.ps() < end);
-    let next = next.min_by_key(|span| span.start);
-    // A span that begins at the end of the step still says when it was launched.
-    let beyond = compute().filter(|it| it.start.ps() >= end).min_by_key(|span| span.start);
-    let gap_to = next.map_or(timeline.end().ps().min(end), |span| span.start.ps());
-    let arrival = mine
-        .iter()
-        .filter(|it| matches!(it.lane, Lane::Communication(Axis::Pp, _)))
-        .filter(|it| it.end.ps() > gap_from && it.end.ps() <= gap_to)
-        .map(|it| it.start.ps())
-        .max();
-    let launched = next.or(beyond).map_or(0, |span| span.launched.ps());
-    let stages = |it: &crate::timeline::Process| it.stage.is_some();
-    let mut named = timeline.processes.iter().filter(|it| stages(it)).map(|it| it.stage);
-    let first = named.next();
-    let has_stages = named.any(|stage| Some(stage) != first);
-    let waits = mine.iter().any(|it| {
-        matches!(it.lane, Lane::Communication(..)) && it.ready.ps() <= at && at < it.start.ps()
-    });
-    if arrival.is_some_and(|arrival| at < arrival) {
-        Part::Bubble
-    } else if at < launched {
-        Part::Work(Class::Host)
-    } else if arrival.is_some() || waits || (has_stages && (gap_from == 0 || next.is_none())) {
-        Part::Bubble
-    } else {
-        Part::Other
+    let next = compute().filter(|it| it.start.ps() > at).min_by_key(|span| span.start);
+    let last_end = timeline.end().ps().min(end);
+    let gap_to = next.map_or(last_end, |span| span.start.ps().min(end));
+    let ends_here = |it: &Span| it.end.ps() > gap_from && it.end.ps() <= gap_to;
+    let awaited =
+        last_of(mine, |it| ends_here(it) && it.ready.min(it.start).ps() <= at && at < it.end.ps());
+    if let Some((axis, span)) = awaited {
+        let moves = span.start.ps() <= at;
+        return if moves { Part::Work(Class::Communication(axis)) } else { Part::Bubble };
     }
+    if next.is_some_and(|span| at < span.launched.ps()) {
+        return Part::Work(Class::Host);
+    }
+    let mut stages: Vec<u64> = timeline.processes.iter().filter_map(|it| it.stage).collect();
+    stages.dedup();
+    let is_edge = gap_from == 0 || next.is_none_or(|span| span.start.ps() >= end);
+    let is_transfer = |it: &&&Span| matches!(it.lane, Lane::Communication(Axis::Pp, _));
+    if (stages.len() > 1 && is_edge) || mine.iter().filter(is_transfer).any(|it| ends_here(it)) {
+        return Part::Bubble;
+    }
+    if let Some((axis, _)) = last_of(mine, |it| communicates(it, at)) {
+        return Part::Work(Class::Communication(axis));
+    }
+    let waits = |it: &Span| it.ready.ps() <= at && at < it.start.ps();
+    if last_of(mine, waits).is_some() { Part::Bubble } else { Part::Other }
+}
+
+/// Of the communications that meet a condition the one that ends last; of equal ends the one that
+/// starts first.
+fn last_of<'a>(mine: &[&'a Span], condition: impl Fn(&Span) -> bool) -> Option<(Axis, &'a Span)> {
+    let mut last: Option<(Axis, &Span)> = None;
+    for &span in mine {
+        let Lane::Communication(axis, _) = span.lane else { continue };
+        let later = |other: &Span| {
+            (span.end, std::cmp::Reverse(span.start)) > (other.end, std::cmp::Reverse(other.start))
+        };
+        if condition(span) && last.is_none_or(|(_, other)| later(other)) {
+            last = Some((axis, span));
+        }
+    }
+    last
 }

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::slow::account_slow;
 use super::*;
 use crate::timeline::{Breakdown, Process};
+use crate::timeline::{Lane, Span};
 use crate::units::Bytes;
 
 fn world(stages: &[u64]) -> Timeline {
@@ -65,6 +66,21 @@ fn waiting_for_a_late_transfer_is_bubble_though_the_host_was_late_too() {
     push(&mut timeline, Lane::Compute, Class::Gemm, [5, 10, 10, 20]);
     let account = account(&timeline, 0, Instant::from_ps(20));
     let expected = [(Part::Work(Class::Gemm), 10), (Part::Work(pp), 2), (Part::Bubble, 8)];
+    assert_eq!(parts(&account), expected);
+}
+
+#[test]
+fn a_reduction_hidden_in_a_wait_for_the_pipeline_is_not_exposed() {
+    let mut timeline = world(&[0, 1]);
+    let (pp, dp) = (Class::Communication(Axis::Pp), Class::Communication(Axis::Dp));
+    push(&mut timeline, Lane::Compute, Class::Gemm, [0, 0, 0, 10]);
+    // Beside the wait, and on into the next kernel.
+    push(&mut timeline, Lane::Communication(Axis::Dp, 0), dp, [0, 8, 8, 14]);
+    push(&mut timeline, Lane::Communication(Axis::Dp, 0), dp, [0, 14, 14, 30]);
+    push(&mut timeline, Lane::Communication(Axis::Pp, 2), pp, [0, 10, 18, 20]);
+    push(&mut timeline, Lane::Compute, Class::Gemm, [0, 20, 20, 40]);
+    let account = account(&timeline, 0, Instant::from_ps(40));
+    let expected = [(Part::Work(Class::Gemm), 30), (Part::Work(pp), 2), (Part::Bubble, 8)];
     assert_eq!(parts(&account), expected);
 }
 
