@@ -6,6 +6,7 @@ use super::run::Engine;
 use super::state::Event;
 use crate::des::{Activity as SharedActivity, Ticket, solve};
 use crate::program::{Action, Stream, Tag, WorkId, WorkKind};
+use crate::timeline::SpanId;
 use crate::units::{Bytes, Instant, Seconds};
 
 /// Tells communications that are gathering their members apart.
@@ -173,7 +174,8 @@ impl Engine<'_> {
         self.load_links(id, -1.0);
         let members = std::mem::take(&mut self.activities[id as usize].members);
         let start = self.activities[id as usize].start;
-        let first_span = self.recorder.span_count();
+        // Sender first or second; what ends may let a host go on, which writes spans in between.
+        let mut spans: Vec<(u32, SpanId)> = Vec::with_capacity(members.len());
         for member in &members {
             let rank = member.rank as usize;
             self.ranks[rank].active.retain(|&active| active != id);
@@ -192,12 +194,17 @@ impl Engine<'_> {
             let none = Bytes::ZERO;
             self.ranks[rank].memory.change(self.now, none - freed.0, none - freed.1);
             let times = [start, member.ready, self.now];
-            self.recorder.communication(self.program, rank, member.stream, &queued, times);
+            let span =
+                self.recorder.communication(self.program, rank, member.stream, &queued, times);
+            spans.push((member.rank, span));
             self.record_event(rank, queued.launch.records);
             self.try_start(rank, member.stream);
         }
-        if let ActivityKey::Transfer { from, .. } = self.activities[id as usize].key {
-            self.recorder.arrow(first_span, members.first().is_some_and(|it| it.rank == from));
+        if let (ActivityKey::Transfer { from, .. }, &[one, other]) =
+            (self.activities[id as usize].key, spans.as_slice())
+        {
+            let (sent, received) = if one.0 == from { (one, other) } else { (other, one) };
+            self.recorder.arrow(sent.1, received.1);
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::memory::MemoryLog;
 use crate::des::Ticket;
 use crate::program::{EventId, Launch, Stream};
+use crate::timeline::SpanId;
 use crate::units::{Instant, Seconds};
 
 /// Links of a rank: scale-up out and in, network out and in.
@@ -40,6 +41,8 @@ pub(super) struct Queued<'a> {
     pub(super) launch: &'a Launch,
     /// When the host began with it.
     pub(super) host_start: Instant,
+    /// The host's span of the launch, where the host is recorded.
+    pub(super) host_span: Option<SpanId>,
     /// When it may start on an idle device.
     pub(super) launched: Instant,
 }
