@@ -246,6 +246,11 @@ fn a_simulated_step_with_a_pipeline_is_a_sound_trace() {
     assert_eq!(arrows_to.len(), launched, "each kernel has its launch");
 }
 
-/// A step of few kernels: 4 stages of 2 chunks of a layer, 8 micro-batches.
-const SMALL_PLAN: [&str; 3] =
-    ["model.layer_count=8", "plan.virtual_stages=2", "training.global_batch=16"];
+/// A step of few kernels: 4 stages of 2 chunks of a layer, 8 micro-batches. The launch queue is
+/// short, so that hosts go on, and write spans, in the middle of what else happens at an instant.
+const SMALL_PLAN: [&str; 4] = [
+    "model.layer_count=8",
+    "plan.virtual_stages=2",
+    "training.global_batch=16",
+    "stack.launch_queue_depth=4",
+];
