@@ -3,4 +3,5 @@
 mod cli;
 mod comparison;
 mod data_files;
+mod generated;
 mod trace_file;
