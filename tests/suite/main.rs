@@ -1,4 +1,7 @@
-//! All tests of the binary and of shipped data, in one test binary.
+//! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
 mod cli;
 mod data_files;
+mod plans;
+mod published;
+mod scenarios;
