@@ -133,8 +133,10 @@ impl Engine<'_> {
             let launches = self.costs.blocks[block.0 as usize].launches;
             self.leave_queue(rank, launches, now);
         }
-        self.record_event(rank, queued.launch.records);
+        // First what follows on the stream: communication that starts now runs beside it, whichever
+        // rank of its group comes last.
         self.try_start(rank, Stream::Compute);
+        self.record_event(rank, queued.launch.records);
     }
 
     /// Records an event now; whatever waited for it may go on.

@@ -1,7 +1,10 @@
-//! All tests of the binary and of shipped data, in one test binary.
+//! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
 mod cli;
 mod comparison;
 mod data_files;
 mod generated;
 mod trace_file;
+mod plans;
+mod published;
+mod scenarios;

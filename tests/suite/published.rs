@@ -1,0 +1,57 @@
+//! Step times that others measured and published.
+
+use serde::Deserialize;
+use stepcast::Detail;
+use stepcast::units::Seconds;
+
+use crate::scenarios::{predict, scenario};
+
+/// A file of `validation/`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Published {
+    source: String,
+    assumed: Vec<String>,
+    case: Vec<Case>,
+}
+
+/// A run that somebody measured.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    measured_step_time: Seconds,
+    tolerance: f64,
+    scenario: toml::Table,
+}
+
+/// What the predictions reach today; it may only get smaller.
+const RATCHET: f64 = 0.06;
+
+fn published(text: &str) -> Published {
+    let file: Published = toml::from_str(text).expect("a file of published cases");
+    assert!(!file.source.is_empty() && !file.assumed.is_empty() && !file.case.is_empty());
+    file
+}
+
+#[test]
+fn korthikanti_2022_is_met_by_all_eight_runs() {
+    let file = published(include_str!("../../validation/korthikanti-2022.toml"));
+    let mut table = String::new();
+    let mut missed = 0;
+    for case in &file.case {
+        let text = toml::to_string(&case.scenario).expect("a table of a TOML file is TOML");
+        let predicted = predict(&scenario(&text), Detail::Folded).summary.step_time_s;
+        let deviation = predicted / case.measured_step_time.value() - 1.0;
+        missed += usize::from(deviation.abs() > case.tolerance.min(RATCHET));
+        table += &format!(
+            "\n{:>16}: {predicted:7.3} s of {} ({:+.2} %)",
+            case.name,
+            case.measured_step_time,
+            100.0 * deviation
+        );
+    }
+    println!("{table}");
+    assert_eq!(file.case.len(), 8, "four models, two ways of recomputing");
+    assert_eq!(missed, 0, "{table}");
+}

@@ -1,0 +1,35 @@
+//! Scenarios of the tests, from text and shipped data.
+
+use stepcast::program::{RankSelection, lower};
+use stepcast::spec::{DataSources, Scenario, load_text};
+use stepcast::{Detail, Prediction, plan::Layout, program::Program, simulate};
+
+/// A scenario from its text; anything wrong with it fails the test.
+pub(crate) fn scenario(text: &str) -> Scenario {
+    load_text(&DataSources::shipped(), "scenario.toml", text, &[])
+        .unwrap_or_else(|problems| panic!("{}\n{text}", problems.render(false)))
+}
+
+/// The predicted step of a scenario.
+pub(crate) fn predict(scenario: &Scenario, detail: Detail) -> Prediction {
+    simulate(scenario, detail).unwrap_or_else(|error| panic!("{error}: {:?}", scenario.plan))
+}
+
+/// The layout and the instructions of all ranks of a scenario.
+pub(crate) fn lowered(scenario: &Scenario) -> (Layout, Program) {
+    let layout = Layout::new(scenario).unwrap_or_else(|error| panic!("{error}"));
+    let program = lower(scenario, &layout, RankSelection::All);
+    (layout, program)
+}
+
+/// Llama 3 8B with fewer layers on H100 nodes, in bf16: `plan` and `training` are lines of their
+/// tables, `extra` those before them.
+pub(crate) fn small_llama(nodes: u64, stack: &str, plan: &str, batch: [u64; 2]) -> String {
+    let [micro, global] = batch;
+    format!(
+        "model = {{ base = 'llama3-8b', layer_count = 8, parameter_count = 2.8e9 }}\n\
+         cluster = {{ base = 'dgx-h100-ndr', node_count = {nodes} }}\nstack = {stack}\n\
+         [plan]\n{plan}\n[training]\nsequence_length = 4096\nmicro_batch = {micro}\n\
+         global_batch = {global}\nprecision = 'bf16'\n"
+    )
+}
