@@ -4,7 +4,7 @@ mod cli;
 mod comparison;
 mod data_files;
 mod generated;
-mod trace_file;
 mod plans;
 mod published;
 mod scenarios;
+mod trace_file;
