@@ -2,3 +2,4 @@
 
 mod cli;
 mod data_files;
+mod reports;
