@@ -58,7 +58,9 @@ pub fn write_trace(timeline: &Timeline, out: &mut dyn Write) -> io::Result<()> {
         events.slice(span, host)?;
         if let Some(host) = launch {
             let host = &timeline.spans[host];
-            events.flow("s", "ac2g", index, host, host.start)?;
+            // From the middle, since launches touch and a border belongs to two of them.
+            let middle = Instant::from_ps(host.start.ps().midpoint(host.end.ps()));
+            events.flow("s", "ac2g", index, host, middle)?;
             events.flow("f", "ac2g", index, span, span.start)?;
         }
     }

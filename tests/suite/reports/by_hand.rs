@@ -88,15 +88,15 @@ pub(crate) fn timeline() -> Timeline {
     // When a task's input is there, by stage; the first stage's forwards need none.
     let mut arrived = std::collections::BTreeMap::new();
     while orders.iter_mut().any(|order| order.peek().is_some()) {
-        for stage in 0..STAGES {
-            let Some(&(pass, micro_batch)) = orders[stage].peek() else { continue };
+        for (stage, order) in orders.iter_mut().enumerate() {
+            let Some(&(pass, micro_batch)) = order.peek() else { continue };
             let input = match (pass, stage) {
                 (Pass::Forward, 0) => Some(0),
                 (Pass::Backward, 3) => Some(builder.free_at[3]),
                 _ => arrived.get(&(stage, pass, micro_batch)).copied(),
             };
             let Some(input) = input else { continue };
-            orders[stage].next();
+            order.next();
             let end = builder.compute(stage, pass, micro_batch, input);
             let next = match pass {
                 Pass::Forward => Some(stage + 1).filter(|&next| next < STAGES),
