@@ -6,5 +6,6 @@ mod data_files;
 mod generated;
 mod plans;
 mod published;
+mod reports;
 mod scenarios;
 mod trace_file;
