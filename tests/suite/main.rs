@@ -2,6 +2,9 @@
 
 mod cli;
 mod data_files;
+mod engine;
+mod hand_computed;
 mod plans;
+mod properties;
 mod published;
 mod scenarios;
