@@ -173,7 +173,7 @@ impl Engine<'_> {
         self.load_links(id, -1.0);
         let members = std::mem::take(&mut self.activities[id as usize].members);
         let start = self.activities[id as usize].start;
-        let first_span = self.recorder.span_count();
+        let mut spans = Vec::with_capacity(members.len());
         for member in &members {
             let rank = member.rank as usize;
             self.ranks[rank].active.retain(|&active| active != id);
@@ -192,12 +192,15 @@ impl Engine<'_> {
             let none = Bytes::ZERO;
             self.ranks[rank].memory.change(self.now, none - freed.0, none - freed.1);
             let times = [start, member.ready, self.now];
-            self.recorder.communication(self.program, rank, member.stream, &queued, times);
+            let span =
+                self.recorder.communication(self.program, rank, member.stream, &queued, times);
+            spans.push(span);
             self.record_event(rank, queued.launch.records);
             self.try_start(rank, member.stream);
         }
         if let ActivityKey::Transfer { from, .. } = self.activities[id as usize].key {
-            self.recorder.arrow(first_span, members.first().is_some_and(|it| it.rank == from));
+            let sender_first = members.first().is_some_and(|it| it.rank == from);
+            self.recorder.arrow([spans[0], spans[1]], sender_first);
         }
     }
 

@@ -40,10 +40,6 @@ impl Recorder {
         self.timeline
     }
 
-    pub(super) fn span_count(&self) -> u32 {
-        self.timeline.spans.len() as u32
-    }
-
     fn label(&self, action: Action) -> LabelId {
         match action {
             Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
@@ -154,7 +150,7 @@ impl Recorder {
         stream: Stream,
         queued: &Queued<'_>,
         times: [Instant; 3],
-    ) {
+    ) -> SpanId {
         let [start, ready, end] = times;
         let (Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. }) =
             queued.launch.action
@@ -177,11 +173,11 @@ impl Recorder {
             bytes: work.bytes(),
             breakdown: None,
         });
+        SpanId(self.timeline.spans.len() as u32 - 1)
     }
 
-    /// Connects the two spans of a transfer that were just written, sender first or second.
-    pub(super) fn arrow(&mut self, first_span: u32, sender_first: bool) {
-        let (one, other) = (SpanId(first_span), SpanId(first_span + 1));
+    /// Connects the two spans of a transfer, sender first or second.
+    pub(super) fn arrow(&mut self, [one, other]: [SpanId; 2], sender_first: bool) {
         let (from, to) = if sender_first { (one, other) } else { (other, one) };
         self.timeline.arrows.push(Arrow { from, to });
     }
