@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use stepcast::plan::Layout;
 use stepcast::program::{
     Action, Launch, Program, RankSelection, Step, Stream, WorkId, WorkKind, expand, lower, verify,
@@ -17,7 +18,12 @@ use stepcast::{Detail, Prediction};
 use crate::scenarios::{lowered, predict, scenario, small_llama};
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    }
 }
 
 /// The launches of a role, blocks opened.
@@ -74,6 +80,7 @@ fn plans() -> impl Strategy<Value = (String, &'static str, &'static str)> {
             let schedule = if pp == 1 { "1f1b" } else { schedule };
             let chunks = if schedule == "interleaved" { 2 } else { 1 };
             let cp_kind = if stack.contains("2022") { "all_gather" } else { cp_kind };
+            let cp_kind = if cp_kind == "ulysses" && tp * cp > 8 { "ring" } else { cp_kind };
             let sequence = sequence && tp > 1;
             // What is sharded over one rank only, or over a pipeline's replays, is not a plan.
             let zero = if dp * cp == 1 { 0 } else { zero };
@@ -93,16 +100,16 @@ proptest! {
     #[test]
     fn flops_are_conserved_under_every_sharding((plan, recompute, stack) in plans()) {
         let cut = format!("{plan}{recompute}\n");
-        let flops = kernel_flops(&scenario(&small_llama(8, stack, &cut, [1, 16])));
+        let flops = kernel_flops(&scenario(&small_llama(16, stack, &cut, [1, 16])));
         let whole = format!("dp = 1\n{recompute}\n");
-        let expected = kernel_flops(&scenario(&small_llama(8, stack, &whole, [1, 16])));
+        let expected = kernel_flops(&scenario(&small_llama(16, stack, &whole, [1, 16])));
         prop_assert!((flops / expected - 1.0).abs() < 1e-9, "{} of {}", flops, expected);
     }
 
     #[test]
     fn memory_returns_to_its_start_after_a_step((plan, recompute, stack) in plans()) {
         let cut = format!("{plan}{recompute}\n");
-        let scenario = scenario(&small_llama(8, stack, &cut, [1, 16]));
+        let scenario = scenario(&small_llama(16, stack, &cut, [1, 16]));
         let layout = Layout::new(&scenario).expect("a plan that works");
         let program = lower(&scenario, &layout, RankSelection::Representatives);
         prop_assert_eq!(verify(&program), Ok(()));
@@ -203,8 +210,9 @@ fn sharded_data_parallelism_moves_the_bytes_of_the_textbook() {
 fn uncontended() -> Vec<(&'static str, Scenario)> {
     let serial = "{ base = 'megatron-core', overlap_gradient_reduce = false, \
                   overlap_parameter_gather = false, overlap_tp_wgrad = false, overlap_p2p = false }";
-    let tiny = "model = 'mpt-125m'\ncluster = { base = 'dgx-h100-ndr', node_count = 2 }\n\
-                stack = 'nanotron'\n[plan]\nzero = 0\n[training]\nsequence_length = 2048\n\
+    let tiny = "model = 'mpt-125m'\n\
+                cluster = { base = 'dgx-h100-ndr', node_count = 2, nodes_per_leaf = 1 }\n\
+                stack = 'nanotron'\n[plan]\ntp = 4\nzero = 0\n[training]\nsequence_length = 2048\n\
                 micro_batch = 1\nglobal_batch = 16\nprecision = 'bf16'\n";
     let on = |plan: &str, batch| scenario(&small_llama(2, serial, plan, batch));
     vec![
@@ -213,6 +221,7 @@ fn uncontended() -> Vec<(&'static str, Scenario)> {
         ("pp", on("tp = 2\npp = 4\nzero = 1", [1, 16])),
         ("cp", on("cp = 4\ncp_kind = 'all_gather'", [1, 8])),
         ("host-bound", scenario(tiny)),
+        ("fp32", scenario(&small_llama(2, serial, "tp = 2", [1, 8]).replace("bf16", "fp32"))),
     ]
 }
 
@@ -286,8 +295,9 @@ fn doubling_any_rate_never_slows_an_uncontended_step() {
     println!("{best:#?}");
     assert!(slower.is_empty(), "{slower}");
     // A rate that never matters would make the test say nothing about it.
-    for rate in ["memory bandwidth", "bf16", "scale-up bandwidth", "NIC bandwidth", "host work"] {
-        assert!(best[rate] < 0.9999, "{rate} matters nowhere: {}", best[rate]);
+    for (rate, ratio) in best {
+        let without = ["fp32"];
+        assert!(ratio < 1.0 || without.contains(&rate), "{rate} matters nowhere: {ratio}");
     }
 }
 
