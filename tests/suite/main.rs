@@ -3,8 +3,14 @@
 mod cli;
 mod comparison;
 mod data_files;
+<<<<<<< HEAD
 mod generated;
+=======
+mod engine;
+mod hand_computed;
+>>>>>>> tests
 mod plans;
+mod properties;
 mod published;
 mod reports;
 mod scenarios;
