@@ -167,12 +167,8 @@ impl Engine<'_> {
         self.release_links(id);
         let members = std::mem::take(&mut self.activities[id as usize].members);
         let start = self.activities[id as usize].start;
-<<<<<<< HEAD
         // Sender first or second; what ends may let a host go on, which writes spans in between.
         let mut spans: Vec<(u32, SpanId)> = Vec::with_capacity(members.len());
-=======
-        let mut spans = Vec::with_capacity(members.len());
->>>>>>> tests
         for member in &members {
             let rank = member.rank as usize;
             self.ranks[rank].active.retain(|&active| active != id);
@@ -193,7 +189,6 @@ impl Engine<'_> {
             let times = [start, member.ready, self.now];
             let span =
                 self.recorder.communication(self.program, rank, member.stream, &queued, times);
-<<<<<<< HEAD
             spans.push((member.rank, span));
             self.record_event(rank, queued.launch.records);
             self.try_start(rank, member.stream);
@@ -203,15 +198,6 @@ impl Engine<'_> {
         {
             let (sent, received) = if one.0 == from { (one, other) } else { (other, one) };
             self.recorder.arrow(sent.1, received.1);
-=======
-            spans.push(span);
-            self.record_event(rank, queued.launch.records);
-            self.try_start(rank, member.stream);
-        }
-        if let ActivityKey::Transfer { from, .. } = self.activities[id as usize].key {
-            let sender_first = members.first().is_some_and(|it| it.rank == from);
-            self.recorder.arrow([spans[0], spans[1]], sender_first);
->>>>>>> tests
         }
     }
 

@@ -40,13 +40,10 @@ impl Recorder {
         self.timeline
     }
 
-<<<<<<< HEAD
     fn next_span(&self) -> SpanId {
         SpanId(self.timeline.spans.len() as u32)
     }
 
-=======
->>>>>>> tests
     fn label(&self, action: Action) -> LabelId {
         match action {
             Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
@@ -193,20 +190,11 @@ impl Recorder {
             bytes: work.bytes(),
             breakdown: None,
         });
-<<<<<<< HEAD
         span
     }
 
     /// Connects the two spans of a transfer.
     pub(super) fn arrow(&mut self, from: SpanId, to: SpanId) {
-=======
-        SpanId(self.timeline.spans.len() as u32 - 1)
-    }
-
-    /// Connects the two spans of a transfer, sender first or second.
-    pub(super) fn arrow(&mut self, [one, other]: [SpanId; 2], sender_first: bool) {
-        let (from, to) = if sender_first { (one, other) } else { (other, one) };
->>>>>>> tests
         self.timeline.arrows.push(Arrow { from, to });
     }
 }

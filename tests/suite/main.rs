@@ -3,12 +3,9 @@
 mod cli;
 mod comparison;
 mod data_files;
-<<<<<<< HEAD
-mod generated;
-=======
 mod engine;
+mod generated;
 mod hand_computed;
->>>>>>> tests
 mod plans;
 mod properties;
 mod published;
