@@ -4,6 +4,8 @@ use anstyle::{AnsiColor, Style as Ansi};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+mod remedies;
+
 use super::chart::chart;
 use super::table::{bar, grouped, percent, table};
 use super::{Report, Style, Subject};
@@ -35,7 +37,7 @@ impl Report for Text {
         let summary = subject.summary;
         let sections = [
             title(subject.scenario, style),
-            headline(summary, style),
+            headline(subject.scenario, summary, style),
             times(summary, style),
             communication(summary, style),
             memory(summary, style),
@@ -119,7 +121,7 @@ fn plan(scenario: &Scenario) -> String {
     parts.join(", ")
 }
 
-fn headline(summary: &Summary, style: Style) -> String {
+fn headline(scenario: &Scenario, summary: &Summary, style: Style) -> String {
     let mut text = String::new();
     let step = Seconds::new(summary.step_time_s).to_string();
     let rates = [
@@ -149,6 +151,10 @@ fn headline(summary: &Summary, style: Style) -> String {
         let sentence =
             format!("DOES NOT FIT: the fullest stage needs {reserved} of {capacity} a GPU");
         let _ = writeln!(text, "  {}", paint(&sentence, RED, style));
+        let remedies = remedies::remedies(scenario, summary).unwrap_or_default();
+        for line in wrapped(&remedies, style.width.saturating_sub(2).max(20)) {
+            let _ = writeln!(text, "  {line}");
+        }
     }
     text
 }

@@ -2,7 +2,6 @@
 
 use assert_cmd::Command;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use stepcast::analysis::{Candidate, Summary, compare, summarize};
 use stepcast::report::{self, Style, Subject, comparison};
@@ -34,9 +33,9 @@ fn the_text_report_says_all_on_a_screen() {
       tokens/s/GPU          20,211
       model FLOP/s per GPU  328.9 TFLOP/s
       MFU / HFU             32.9 % / 37.0 % of 1000 TFLOP/s
-      (MFU counts the matrix products of forward and backward, attention (its causal half only) and
-      output projection included, over the dense peak of the linear layers' format; HFU counts what is
-      recomputed too)
+      (MFU counts the matrix products of forward and backward, the output projection and all attention
+      scores included (Korthikanti et al. 2022), over the dense peak of the linear layers' format; HFU
+      adds what is computed again)
       DOES NOT FIT: the fullest stage needs 82.00 GiB of 80.00 GiB a GPU
 
     Where the time goes, on the critical stage (0)
@@ -185,7 +184,7 @@ fn the_json_of_the_numbers_does_not_change() {
         "loss": 0.0,
         "norm": 0.0
       },
-      "convention": "MFU counts the matrix products of forward and backward, attention (its causal half only) and output projection included, over the dense peak of the linear layers' format; HFU counts what is recomputed too",
+      "convention": "MFU counts the matrix products of forward and backward, the output projection and all attention scores included (Korthikanti et al. 2022), over the dense peak of the linear layers' format; HFU adds what is computed again",
       "critical_stage": 0,
       "evidence": {
         "fitted_fraction": 0.25,
@@ -278,92 +277,6 @@ fn the_csv_is_a_header_and_a_row_of_the_same_length() {
     assert_eq!((cell("pp"), cell("fits")), ("4", "false"));
 }
 
-fn trace() -> Vec<Value> {
-    let mut out = Vec::new();
-    report::write_trace(&by_hand::timeline(), &mut out).unwrap();
-    let document: Value = serde_json::from_slice(&out).unwrap();
-    document["traceEvents"].as_array().unwrap().clone()
-}
-
-fn of_phase<'a>(events: &'a [Value], phase: &str) -> Vec<&'a Value> {
-    events.iter().filter(|event| event["ph"] == phase).collect()
-}
-
-/// Nanoseconds of a field in microseconds, digit by digit.
-fn nanoseconds(event: &Value, field: &str) -> u64 {
-    let text = event[field].to_string();
-    let (whole, fraction) = text.split_once('.').unwrap();
-    format!("{whole}{fraction:0<3}").parse().unwrap()
-}
-
-#[test]
-fn every_arrow_of_the_trace_joins_two_slices_forward_in_time() {
-    let events = trace();
-    let slices = of_phase(&events, "X");
-    let surrounds = |slice: &Value, end: &Value| {
-        let (from, at) = (nanoseconds(slice, "ts"), nanoseconds(end, "ts"));
-        slice["pid"] == end["pid"]
-            && slice["tid"] == end["tid"]
-            && from <= at
-            && at <= from + nanoseconds(slice, "dur")
-    };
-    let by_id = |phase: &str| -> BTreeMap<u64, &Value> {
-        let ends = of_phase(&events, phase);
-        let count = ends.len();
-        let map: BTreeMap<_, _> =
-            ends.into_iter().map(|end| (end["id"].as_u64().unwrap(), end)).collect();
-        assert_eq!(map.len(), count, "an id begins and ends once");
-        map
-    };
-    let (begins, ends) = (by_id("s"), by_id("f"));
-    assert_eq!(begins.keys().collect::<Vec<_>>(), ends.keys().collect::<Vec<_>>());
-    let kinds: BTreeSet<&str> = begins.values().map(|it| it["cat"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["ac2g", "send_recv"].into());
-    for (id, begin) in &begins {
-        let end = ends[id];
-        assert!(nanoseconds(begin, "ts") <= nanoseconds(end, "ts"), "{begin} {end}");
-        for end in [*begin, end] {
-            assert!(slices.iter().any(|slice| surrounds(slice, end)), "{end} is in no slice");
-        }
-    }
-}
-
-#[test]
-fn slices_of_a_thread_touch_but_never_overlap() {
-    let events = trace();
-    let mut last: BTreeMap<(u64, u64), u64> = BTreeMap::new();
-    let mut slices = of_phase(&events, "X");
-    slices.sort_by_key(|slice| nanoseconds(slice, "ts"));
-    for slice in slices {
-        let thread = (slice["pid"].as_u64().unwrap(), slice["tid"].as_u64().unwrap());
-        let from = nanoseconds(slice, "ts");
-        assert!(last.get(&thread).is_none_or(|&end| end <= from), "{slice}");
-        last.insert(thread, from + nanoseconds(slice, "dur"));
-    }
-}
-
-#[test]
-fn a_trace_names_its_ranks_and_threads_and_counts_memory() {
-    let events = trace();
-    let names: Vec<&str> = of_phase(&events, "M")
-        .into_iter()
-        .filter(|event| event["name"] == "process_name")
-        .map(|event| event["args"]["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(names[1], "rank 2 (stage 1, x2)");
-    let threads: BTreeSet<&str> = of_phase(&events, "M")
-        .into_iter()
-        .filter(|event| event["name"] == "thread_name")
-        .map(|event| event["args"]["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(threads, ["host", "compute", "pp", "pp 3"].into());
-    let counters = of_phase(&events, "C");
-    assert_eq!(counters.len(), by_hand::timeline().memory.len());
-    let kernel = of_phase(&events, "X").into_iter().find(|it| it["name"] == "nccl:activations");
-    assert_eq!(kernel.unwrap()["cat"], "kernel");
-}
-
-/// A candidate like the one by hand with another bubble.
 fn candidate(name: &str, more_bubble_s: f64, fits: bool) -> Candidate {
     let mut summary = summary();
     let tokens = summary.tokens_per_s_per_gpu * summary.step_time_s;
