@@ -87,7 +87,8 @@ pub struct MemorySample {
     pub allocated: Bytes,
 }
 
-/// A causal arrow between two spans: a send and its receive.
+/// A causal arrow between two spans: a launch on the host and what it launched (`from` lies on
+/// [`Lane::Host`]), or a send and its receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrow {
     /// Cause.
@@ -105,7 +106,7 @@ pub struct Timeline {
     pub spans: Vec<Span>,
     /// Memory over time, in order of time within a process.
     pub memory: Vec<MemorySample>,
-    /// Send to receive.
+    /// Launch to what it launched, where the host was recorded, and send to receive.
     pub arrows: Vec<Arrow>,
     /// Contents of spans that stand for many kernels.
     pub breakdowns: Vec<Breakdown>,

@@ -3,7 +3,7 @@
 //! A process is a rank, named after its stage and how many ranks it stands for; its threads are
 //! the host, the compute stream and the communication streams; a counter shows memory. Arrows
 //! (flow events) go from a launch on the host to what it launched (`ac2g`, as Kineto names them)
-//! and from sends to receives. Kernels have `cat` `kernel` and host work `cuda_runtime`, and
+//! and from sends to receives. Kernels have `cat` `kernel`, launches `cuda_runtime`, and
 //! collectives are named `nccl:...`, which is how tools tell them apart.
 //!
 //! Times are microseconds with three decimals. Borders are rounded, not lengths, so that slices
@@ -17,11 +17,11 @@ use std::io::{self, Write};
 use super::{Report, Style, Subject};
 use crate::timeline::{Lane, Span, Timeline};
 use crate::units::Instant;
-use crate::work::{Axis, Pass};
+use crate::work::Pass;
 
-mod launches;
+mod track;
 
-use launches::Launches;
+use track::{thread, title};
 
 /// Chrome trace-event JSON.
 #[derive(Clone, Copy, Debug)]
@@ -43,28 +43,38 @@ impl Report for Perfetto {
 ///
 /// When the writer fails.
 pub fn write_trace(timeline: &Timeline, out: &mut dyn Write) -> io::Result<()> {
-    let rank = timeline.processes.first().map_or(0, |process| process.rank);
-    write!(
-        out,
-        "{{\"schemaVersion\":1,\"displayTimeUnit\":\"ms\",\"distributedInfo\":{{\"rank\":{rank}}},\
-         \"traceEvents\":["
-    )?;
+    out.write_all(b"{\"schemaVersion\":1,\"displayTimeUnit\":\"ms\",")?;
+    // Readers of PyTorch traces expect one rank a file; a file of several is no one rank's.
+    if let [process] = timeline.processes.as_slice() {
+        write!(out, "\"distributedInfo\":{{\"rank\":{}}},", process.rank)?;
+    }
+    out.write_all(b"\"traceEvents\":[")?;
     let mut events = Events { timeline, out, is_first: true };
     events.names()?;
-    let launches = Launches::find(timeline);
-    for (index, span) in timeline.spans.iter().enumerate() {
-        let launch = launches.of(index);
-        let host = if span.lane == Lane::Host { Some(index) } else { launch };
-        events.slice(span, host)?;
-        if let Some(host) = launch {
-            let host = &timeline.spans[host];
-            events.flow("s", "ac2g", index, host, host.start)?;
-            events.flow("f", "ac2g", index, span, span.start)?;
-        }
+    for (span, correlation) in timeline.spans.iter().zip(correlations(timeline)) {
+        events.slice(span, correlation)?;
     }
     events.arrows()?;
     events.memory()?;
     write!(events.out, "\n]}}\n")
+}
+
+/// The number that a launch and what it launched have in common, for each span; from 1, as 0
+/// stands for none.
+fn correlations(timeline: &Timeline) -> Vec<u32> {
+    let mut correlations = vec![0; timeline.spans.len()];
+    let mut last = 0;
+    for arrow in &timeline.arrows {
+        let (from, to) = (arrow.from.0 as usize, arrow.to.0 as usize);
+        if timeline.spans.get(from).is_some_and(|span| span.lane == Lane::Host)
+            && to < correlations.len()
+        {
+            last += 1;
+            correlations[from] = last;
+            correlations[to] = last;
+        }
+    }
+    correlations
 }
 
 struct Events<'a> {
@@ -91,7 +101,7 @@ impl Events<'_> {
             let stage = process.stage.map_or(String::new(), |stage| format!("stage {stage}"));
             let equals = match process.multiplicity {
                 0 | 1 => String::new(),
-                count => format!("x{count}"),
+                count => format!("stands for {count}"),
             };
             let about: Vec<String> =
                 [stage, equals].into_iter().filter(|text| !text.is_empty()).collect();
@@ -121,13 +131,14 @@ impl Events<'_> {
         )
     }
 
-    /// A span; `host` is the index of the host slice that it is or that launched it.
-    fn slice(&mut self, span: &Span, host: Option<usize>) -> io::Result<()> {
+    /// A span; `correlation` is that of its launch, or 0.
+    fn slice(&mut self, span: &Span, correlation: u32) -> io::Result<()> {
         self.open()?;
         let label = self.timeline.labels.name(span.label);
         let (pid, tid) = (self.rank(span.process), thread(span.lane));
         let (category, name) = match span.lane {
-            Lane::Host => ("cuda_runtime", label.to_owned()),
+            Lane::Host if correlation != 0 => ("cuda_runtime", label.to_owned()),
+            Lane::Host => ("cpu_op", label.to_owned()),
             Lane::Compute => ("kernel", label.to_owned()),
             Lane::Communication(..) => ("kernel", format!("nccl:{label}")),
         };
@@ -161,8 +172,8 @@ impl Events<'_> {
         if span.lane != Lane::Host {
             write!(self.out, ",\"device\":{pid},\"stream\":{tid}")?;
         }
-        if let Some(host) = host {
-            write!(self.out, ",\"correlation\":{}", host + 1)?;
+        if correlation != 0 {
+            write!(self.out, ",\"correlation\":{correlation}")?;
         }
         self.out.write_all(b"}}")
     }
@@ -188,15 +199,18 @@ impl Events<'_> {
         )
     }
 
-    /// Sends to receives.
+    /// Launches to what they launched, sends to receives.
     fn arrows(&mut self) -> io::Result<()> {
-        // Launches have the numbers of the spans that they launch.
-        for (id, arrow) in (self.timeline.spans.len()..).zip(&self.timeline.arrows) {
+        for (id, arrow) in (1..).zip(&self.timeline.arrows) {
             let ends = [arrow.from, arrow.to].map(|id| self.timeline.spans.get(id.0 as usize));
             let [Some(from), Some(to)] = ends else { continue };
-            self.flow("s", "send_recv", id, from, from.start)?;
-            // An arrow never points back in time.
-            self.flow("f", "send_recv", id, to, to.start.max(from.start).min(to.end))?;
+            // An arrow ends inside slices: one that is too short to be seen holds none.
+            if [from, to].iter().any(|span| nanoseconds(span.start) >= nanoseconds(span.end)) {
+                continue;
+            }
+            let kind = if from.lane == Lane::Host { "ac2g" } else { "send_recv" };
+            self.flow("s", kind, id, from, from.start)?;
+            self.flow("f", kind, id, to, to.start)?;
         }
         Ok(())
     }
@@ -217,30 +231,8 @@ impl Events<'_> {
     }
 }
 
-/// Number of a lane's thread, in the order in which viewers show them.
-fn thread(lane: Lane) -> u32 {
-    match lane {
-        Lane::Host => 1,
-        Lane::Compute => 2,
-        Lane::Communication(axis, number) => {
-            let order = Axis::ALL.iter().position(|known| *known == axis).unwrap_or(0) as u32;
-            // 256 numbers an axis, behind host and compute.
-            256 * (order + 1) + u32::from(number)
-        }
-    }
-}
-
-fn title(lane: Lane) -> String {
-    match lane {
-        Lane::Host => "host".to_owned(),
-        Lane::Compute => "compute".to_owned(),
-        Lane::Communication(axis, 0) => axis.name().to_owned(),
-        Lane::Communication(axis, number) => format!("{} {}", axis.name(), number + 1),
-    }
-}
-
 fn nanoseconds(at: Instant) -> u64 {
-    (at.ps() + 500) / 1000
+    at.ps().saturating_add(500) / 1000
 }
 
 /// Nanoseconds, printed as microseconds with three decimals.

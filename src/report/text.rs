@@ -13,9 +13,9 @@ use crate::units::{Bytes, Seconds};
 use crate::work::Axis;
 
 /// What MFU and HFU count.
-pub const CONVENTION: &str = "MFU counts the matrix products of forward and backward, attention \
-    (its causal half only) and output projection included, over the dense peak of the linear \
-    layers' format; HFU counts what is recomputed too";
+pub const CONVENTION: &str = "MFU counts the matrix products of forward and backward, the output \
+    projection and all attention scores included (Korthikanti et al. 2022), over the dense peak of \
+    the linear layers' format; HFU adds what is computed again";
 
 /// Rows of the memory table at most.
 const MEMORY_ROWS: usize = 12;
@@ -154,7 +154,7 @@ fn headline(summary: &Summary, style: Style) -> String {
 }
 
 /// Lines of at most `width` columns, broken between words.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

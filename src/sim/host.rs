@@ -65,15 +65,17 @@ impl<'a> Engine<'a> {
             launched = host_start + first + host.launch_latency;
         }
         state.outstanding += launches;
-        state.streams[launch.stream as usize].queue.push_back(Queued {
+        let host_end = state.host_time;
+        let host_span = self
+            .machine
+            .record_host
+            .then(|| self.recorder.host_launch(rank, launch.action, host_start, host_end));
+        self.ranks[rank].streams[launch.stream as usize].queue.push_back(Queued {
             launch,
             host_start,
+            host_span,
             launched,
         });
-        if self.machine.record_host {
-            let end = self.ranks[rank].host_time;
-            self.recorder.host_launch(rank, launch.action, host_start, end);
-        }
         self.try_start(rank, launch.stream);
     }
 

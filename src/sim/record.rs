@@ -40,6 +40,10 @@ impl Recorder {
         self.timeline
     }
 
+    fn next_span(&self) -> SpanId {
+        SpanId(self.timeline.spans.len() as u32)
+    }
+
     fn label(&self, action: Action) -> LabelId {
         match action {
             Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
@@ -80,16 +84,26 @@ impl Recorder {
         self.push_host(rank, label, start, end);
     }
 
-    /// The host launched something.
+    /// The host launched something; gives the span of the launch.
     pub(super) fn host_launch(
         &mut self,
         rank: usize,
         action: Action,
         start: Instant,
         end: Instant,
-    ) {
+    ) -> SpanId {
         let label = self.label(action);
+        let span = self.next_span();
         self.push_host(rank, label, start, end);
+        span
+    }
+
+    /// Connects a launch with the span that is written next.
+    fn launch_arrow(&mut self, queued: &Queued) {
+        if let Some(from) = queued.host_span {
+            let to = self.next_span();
+            self.timeline.arrows.push(Arrow { from, to });
+        }
     }
 
     fn push_host(&mut self, rank: usize, label: LabelId, start: Instant, end: Instant) {
@@ -127,6 +141,7 @@ impl Recorder {
                 (work.class(), work.bytes(), None)
             }
         };
+        self.launch_arrow(queued);
         self.timeline.spans.push(Span {
             process: rank as u32,
             lane: Lane::Compute,
@@ -142,7 +157,7 @@ impl Recorder {
         });
     }
 
-    /// Communication ended on one of its members; `times` are start, ready and end.
+    /// Communication ended on one of its members; `times` are start, ready and end. Gives its span.
     pub(super) fn communication(
         &mut self,
         program: &Program,
@@ -160,6 +175,8 @@ impl Recorder {
         let work = program.work(work);
         let lane =
             stream.lane().map_or(Lane::Compute, |(axis, number)| Lane::Communication(axis, number));
+        self.launch_arrow(queued);
+        let span = self.next_span();
         self.timeline.spans.push(Span {
             process: rank as u32,
             lane,
@@ -173,12 +190,11 @@ impl Recorder {
             bytes: work.bytes(),
             breakdown: None,
         });
-        SpanId(self.timeline.spans.len() as u32 - 1)
+        span
     }
 
-    /// Connects the two spans of a transfer, sender first or second.
-    pub(super) fn arrow(&mut self, [one, other]: [SpanId; 2], sender_first: bool) {
-        let (from, to) = if sender_first { (one, other) } else { (other, one) };
+    /// Connects the two spans of a transfer.
+    pub(super) fn arrow(&mut self, from: SpanId, to: SpanId) {
         self.timeline.arrows.push(Arrow { from, to });
     }
 }

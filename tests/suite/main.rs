@@ -1,10 +1,14 @@
 //! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
 mod cli;
+mod comparison;
 mod data_files;
 mod engine;
+mod generated;
 mod hand_computed;
 mod plans;
 mod properties;
 mod published;
+mod reports;
 mod scenarios;
+mod trace_file;

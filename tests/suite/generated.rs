@@ -1,0 +1,56 @@
+//! Pages that the program writes about itself are current.
+//!
+//! `STEPCAST_BLESS=1 cargo test --release generated` writes them anew.
+
+use assert_cmd::Command;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+/// Standard output of the program.
+fn stepcast(arguments: &[&str]) -> String {
+    let output = Command::cargo_bin("stepcast").unwrap().args(arguments).output().unwrap();
+    assert!(output.status.success(), "stepcast {arguments:?} failed");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Compares a committed page with what it should be, or writes it.
+fn check(path: &str, generated: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("STEPCAST_BLESS").is_some() {
+        fs::write(&file, generated).unwrap();
+    }
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "{path} is not current; run `STEPCAST_BLESS=1 cargo test --release generated`"
+    );
+}
+
+#[test]
+fn the_schema_that_configs_name_is_current() {
+    check("configs/scenario.schema.json", &stepcast(&["schema"]));
+}
+
+#[test]
+fn the_page_of_the_command_line_is_current() {
+    let mut page = "# Command line\n\nGenerated from the program's own help.\n".to_owned();
+    let commands: [&[&str]; 8] = [
+        &["help"],
+        &["help", "simulate"],
+        &["help", "compare"],
+        &["help", "check"],
+        &["help", "list"],
+        &["help", "schema"],
+        &["help", "import"],
+        &["help", "import", "hf"],
+    ];
+    for command in commands {
+        let name = command[1..].join(" ");
+        let title =
+            if name.is_empty() { "stepcast".to_owned() } else { format!("stepcast {name}") };
+        let help = stepcast(command);
+        write!(page, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end()).unwrap();
+    }
+    check("docs/command-line.md", &page);
+}
