@@ -21,17 +21,18 @@ impl EventId {
 
 /// Events that must have been recorded before work starts; `NONE` fills the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waits(pub [EventId; 5]);
+pub struct Waits(pub [EventId; 6]);
 
 impl Waits {
     /// Waits for nothing.
-    pub const NONE: Self = Self([EventId::NONE; 5]);
+    pub const NONE: Self = Self([EventId::NONE; 6]);
 
-    /// Waits for up to five events: a receive and a send each way, and a parameter gather.
+    /// Waits for up to six events: a receive and a send each way, a parameter gather and a gradient
+    /// reduction.
     ///
     /// # Panics
     ///
-    /// On more than five, which no lowering produces.
+    /// On more than six, which no lowering produces.
     pub fn on(events: &[EventId]) -> Self {
         let mut waits = Self::NONE;
         for &event in events.iter().filter(|&&event| event != EventId::NONE) {
@@ -46,7 +47,7 @@ impl Waits {
             return;
         }
         let slot = self.0.iter_mut().find(|slot| **slot == EventId::NONE);
-        *slot.expect("an instruction waits for at most five events") = event;
+        *slot.expect("an instruction waits for at most six events") = event;
     }
 
     /// The events.

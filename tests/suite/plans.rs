@@ -88,6 +88,15 @@ fn pipelines() -> Vec<(&'static str, String)> {
         ("1f1b, blocking", small_llama(1, &blocking, "pp = 4\nzero = 1", [1, 16])),
         ("interleaved", core(1, interleaved, [1, 16])),
         ("interleaved, blocking", small_llama(1, &blocking, interleaved, [1, 16])),
+        (
+            "interleaved, blocking, zero 3",
+            small_llama(
+                1,
+                "'megatron-deepspeed-2022'",
+                &format!("{interleaved}\nzero = 3"),
+                [1, 16],
+            ),
+        ),
         ("3d", core(4, "tp = 4\npp = 4\nsequence_parallel = true\nzero = 1", [1, 16])),
         ("3d, scattered transfers", core(2, "tp = 4\npp = 4\nzero = 1", [1, 8])),
         ("uneven stages", core(1, "pp = 4\nstage_layers = [1, 3, 2, 2]\nzero = 1", [1, 16])),

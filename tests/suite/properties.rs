@@ -95,7 +95,7 @@ fn plans() -> impl Strategy<Value = (String, &'static str, &'static str)> {
 }
 
 proptest! {
-    #![proptest_config(config(48))]
+    #![proptest_config(config(96))]
 
     #[test]
     fn flops_are_conserved_under_every_sharding((plan, recompute, stack) in plans()) {
