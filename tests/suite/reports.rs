@@ -2,6 +2,7 @@
 
 use assert_cmd::Command;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Read;
 use stepcast::analysis::{Candidate, Summary, compare, summarize};
 use stepcast::report::{self, Style, Subject, comparison};
@@ -37,6 +38,8 @@ fn the_text_report_says_all_on_a_screen() {
       scores included (Korthikanti et al. 2022), over the dense peak of the linear layers' format; HFU
       adds what is computed again)
       DOES NOT FIT: the fullest stage needs 82.00 GiB of 80.00 GiB a GPU
+      try: plan.sequence_parallel = true; plan.recompute = "full"; a larger plan.cp; a larger plan.tp
+      (up to 8 in a node); a larger plan.pp; plan.zero = 1; GPUs with more memory
 
     Where the time goes, on the critical stage (0)
       gemm             180.0 ms   59.2 %  ██████████████████████████████
