@@ -9,6 +9,7 @@ mod communication;
 mod costs;
 mod error;
 mod host;
+mod links;
 mod memory;
 mod record;
 mod run;

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style as Ansi};
 use std::collections::BTreeMap;
 
 use super::Style;
-use super::text::{heading, paint, sample};
+use super::text::{heading, paint, sample, wrapped};
 use crate::timeline::{Lane, Span, Task, Timeline};
 use crate::units::{Instant, Seconds};
 use crate::work::{Class, Pass};
@@ -15,6 +15,9 @@ const MOST_ROWS: usize = 16;
 const LEAST_COLUMNS_A_FORWARD: f64 = 1.3;
 /// Columns a forward gets where only the two ends of the step are shown.
 const ZOOMED_COLUMNS_A_FORWARD: f64 = 2.0;
+/// What the cells mean.
+const LEGEND: &str = "0-9 forward, A-J backward, by last digit of the micro-batch; * optimizer, \
+    + other compute, - communication alone, . idle";
 /// Between the two ends.
 const CUT: &str = " ~ ";
 
@@ -89,10 +92,9 @@ pub(super) fn chart(timeline: &Timeline, style: Style) -> String {
     }
     let axes: Vec<String> = windows.iter().map(axis).collect();
     text.push_str(&format!("  {:label_width$} {}\n", "", axes.join(CUT)));
-    text.push_str(
-        "  0-9 forward, A-J backward by last digit of the micro-batch, * optimizer, + other \
-         compute,\n  - communication alone, . idle\n",
-    );
+    for line in wrapped(LEGEND, style.width.clamp(40, 200) - 2) {
+        text.push_str(&format!("  {line}\n"));
+    }
     text
 }
 

@@ -1,10 +1,8 @@
 //! Communication among ranks: members gather, data moves, links are shared.
 
-use rustc_hash::FxHashMap;
-
 use super::run::Engine;
 use super::state::Event;
-use crate::des::{Activity as SharedActivity, Ticket, solve};
+use crate::des::Ticket;
 use crate::program::{Action, Stream, Tag, WorkId, WorkKind};
 use crate::timeline::SpanId;
 use crate::units::{Bytes, Instant, Seconds};
@@ -35,16 +33,13 @@ pub(super) struct Activity {
     pub(super) expected: u32,
     start: Instant,
     /// Work left at `updated`, in seconds of undisturbed time.
-    remaining: Seconds,
-    updated: Instant,
-    rate: f64,
-    ticket: Option<Ticket>,
-    /// Whether data moves now.
-    moves: bool,
+    pub(super) remaining: Seconds,
+    pub(super) updated: Instant,
+    pub(super) rate: f64,
+    pub(super) ticket: Option<Ticket>,
+    /// Links it uses while data moves, and the share of each.
+    pub(super) uses: Vec<(u32, f64)>,
 }
-
-/// Links that a communication uses.
-type SmallUses = Vec<(u32, usize, f64)>;
 
 impl Engine<'_> {
     /// A rank reaches a collective of one of its groups.
@@ -132,7 +127,7 @@ impl Engine<'_> {
             updated: Instant::START,
             rate: 1.0,
             ticket: None,
-            moves: false,
+            uses: Vec::new(),
         });
         id
     }
@@ -158,10 +153,9 @@ impl Engine<'_> {
         }
         activity.updated = self.now;
         activity.members = members;
-        activity.moves = true;
         let end = self.now + activity.remaining;
         activity.ticket = Some(self.agenda.schedule(end, Event::CommunicationEnd { activity: id }));
-        self.load_links(id, 1.0);
+        self.take_links(id);
         for index in 0..self.activities[id as usize].members.len() {
             let rank = self.activities[id as usize].members[index].rank;
             self.leave_queue(rank as usize, 1, self.now);
@@ -170,8 +164,7 @@ impl Engine<'_> {
 
     /// A communication is over.
     pub(super) fn communication_end(&mut self, id: u32) {
-        self.activities[id as usize].moves = false;
-        self.load_links(id, -1.0);
+        self.release_links(id);
         let members = std::mem::take(&mut self.activities[id as usize].members);
         let start = self.activities[id as usize].start;
         // Sender first or second; what ends may let a host go on, which writes spans in between.
@@ -206,121 +199,6 @@ impl Engine<'_> {
             let (sent, received) = if one.0 == from { (one, other) } else { (other, one) };
             self.recorder.arrow(sent.1, received.1);
         }
-    }
-
-    /// What a communication uses of links: rank, port, share.
-    fn uses(&self, id: u32) -> impl Iterator<Item = (u32, usize, f64)> + '_ {
-        let activity = &self.activities[id as usize];
-        let ports = self.costs.works[activity.work.0 as usize].ports;
-        activity.members.iter().flat_map(move |member| {
-            let (out, into) = match activity.key {
-                ActivityKey::Collective { .. } => (true, true),
-                ActivityKey::Transfer { from, to, .. } => (member.rank == from, member.rank == to),
-            };
-            [
-                (ports.scale_up, out),
-                (ports.scale_up, into),
-                (ports.network, out),
-                (ports.network, into),
-            ]
-            .into_iter()
-            .enumerate()
-            .filter(|(_, (share, used))| *used && *share > 0.0)
-            .map(|(port, (share, _))| (member.rank, port, share))
-        })
-    }
-
-    /// Adds a communication to the load of its links (`sign` 1) or takes it off (-1), and solves
-    /// the rates of all that shares a link with it if one of its links is or was overloaded.
-    fn load_links(&mut self, changed: u32, sign: f64) {
-        let uses: SmallUses = self.uses(changed).collect();
-        let before = uses.iter().any(|&(rank, port, _)| self.overloaded(rank, port));
-        let component = if before { self.component(changed) } else { Vec::new() };
-        for &(rank, port, share) in &uses {
-            let load = &mut self.ranks[rank as usize].load[port];
-            // Sums of shares leave crumbs that are no load.
-            *load = if *load + sign * share < 1e-9 { 0.0 } else { *load + sign * share };
-        }
-        let after = uses.iter().any(|&(rank, port, _)| self.overloaded(rank, port));
-        if after {
-            let mut component = component;
-            component.extend(self.component(changed));
-            self.share_links(component);
-        } else if before {
-            self.share_links(component);
-        }
-    }
-
-    fn overloaded(&self, rank: u32, port: usize) -> bool {
-        self.ranks[rank as usize].load[port] > 1.0 + 1e-9
-    }
-
-    /// The communication that moves data now and is linked to `changed` through overloaded links.
-    fn component(&self, changed: u32) -> Vec<u32> {
-        let mut ports: Vec<(u32, usize)> = Vec::new();
-        let mut found: Vec<u32> = vec![changed];
-        let mut next = 0;
-        while next < found.len() {
-            let id = found[next];
-            next += 1;
-            for (rank, port, _) in self.uses(id) {
-                if !self.overloaded(rank, port) || ports.contains(&(rank, port)) {
-                    continue;
-                }
-                ports.push((rank, port));
-                for &active in &self.ranks[rank as usize].active {
-                    let on_port = self.uses(active).any(|it| (it.0, it.1) == (rank, port));
-                    if on_port && !found.contains(&active) {
-                        found.push(active);
-                    }
-                }
-            }
-        }
-        found
-    }
-
-    /// Solves the rates of some communication that shares links.
-    fn share_links(&mut self, mut component: Vec<u32>) {
-        component.retain(|&id| self.activities[id as usize].moves);
-        component.sort_unstable();
-        component.dedup();
-        let mut resources: FxHashMap<(u32, usize), usize> = FxHashMap::default();
-        let demands: Vec<Vec<(usize, f64)>> = component
-            .iter()
-            .map(|&id| {
-                self.uses(id)
-                    .map(|(rank, port, share)| {
-                        let count = resources.len();
-                        (*resources.entry((rank, port)).or_insert(count), share)
-                    })
-                    .collect()
-            })
-            .collect();
-        let activities: Vec<SharedActivity<'_>> =
-            demands.iter().map(|demands| SharedActivity { limit: 1.0, demands }).collect();
-        let rates = solve(&vec![1.0; resources.len()], &activities);
-        for (id, rate) in component.into_iter().zip(rates) {
-            self.set_rate(id, rate);
-        }
-    }
-
-    fn set_rate(&mut self, id: u32, rate: f64) {
-        let now = self.now;
-        let activity = &mut self.activities[id as usize];
-        if (rate - activity.rate).abs() < 1e-12 {
-            return;
-        }
-        let done = (now - activity.updated) * activity.rate;
-        activity.remaining = (activity.remaining - done).max(Seconds::ZERO);
-        activity.updated = now;
-        activity.rate = rate;
-        // The solver never stops an activity whose demands are finite.
-        let end = now + activity.remaining / rate.max(1e-9);
-        if let Some(ticket) = activity.ticket.take() {
-            self.agenda.cancel(ticket);
-        }
-        let event = Event::CommunicationEnd { activity: id };
-        self.activities[id as usize].ticket = Some(self.agenda.schedule(end, event));
     }
 
     /// The ranks that a rank waits for on a stream, for the report of a deadlock.

@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::communication::{Activity, ActivityKey};
+use super::links::Links;
 use super::record::Recorder;
 use super::state::{Event, Host, RankState};
 use super::{Costs, HostCosts, MemoryPeak, SimError};
@@ -74,6 +75,7 @@ pub(super) struct Engine<'a> {
     pub(super) gathering: FxHashMap<ActivityKey, u32>,
     /// Collectives that each group has begun, by member: `[rank][group of the rank]`.
     pub(super) sequence: Vec<Vec<u32>>,
+    pub(super) links: Links,
     pub(super) recorder: Recorder,
     pub(super) event_count: u64,
 }
@@ -95,6 +97,7 @@ impl<'a> Engine<'a> {
             activities: Vec::new(),
             gathering: FxHashMap::default(),
             sequence: program.ranks.iter().map(|entry| vec![0; entry.groups.len()]).collect(),
+            links: Links::new(program.ranks.len()),
             recorder: Recorder::new(program, costs),
             event_count: 0,
         }

@@ -8,9 +8,6 @@ use crate::program::{EventId, Launch, Stream};
 use crate::timeline::SpanId;
 use crate::units::{Instant, Seconds};
 
-/// Links of a rank: scale-up out and in, network out and in.
-pub(super) const PORT_COUNT: usize = 4;
-
 /// What happens at an instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
@@ -93,8 +90,6 @@ pub(super) struct RankState<'a> {
     pub(super) compute: Option<Running>,
     /// Communication that moves data on this rank now.
     pub(super) active: Vec<u32>,
-    /// Load of its links by what moves now: scale-up out and in, network out and in.
-    pub(super) load: [f64; PORT_COUNT],
     pub(super) memory: MemoryLog,
 }
 
@@ -111,7 +106,6 @@ impl RankState<'_> {
             events: vec![Instant::NEVER; event_count as usize],
             compute: None,
             active: Vec::new(),
-            load: [0.0; PORT_COUNT],
             memory: MemoryLog::default(),
         }
     }

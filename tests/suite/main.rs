@@ -3,9 +3,13 @@
 mod cli;
 mod comparison;
 mod data_files;
+mod engine;
 mod generated;
+mod hand_computed;
 mod plans;
+mod properties;
 mod published;
+mod reports;
 mod scenarios;
 mod tidy;
 mod trace_file;

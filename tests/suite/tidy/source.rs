@@ -16,7 +16,7 @@ impl File {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
 
-    /// The text with comments and the contents of literals blanked out; lines stay where they are.
+    /// The text without what stands in comments and literals; lines and columns stay in place.
     pub(super) fn code(&self) -> String {
         code_only(&self.text)
     }
@@ -89,7 +89,7 @@ fn collect(path: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// Blanks out comments and the contents of string and character literals.
+/// Blanks out comments and literals; literals of several lines are filled with quotes.
 fn code_only(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -99,7 +99,9 @@ fn code_only(text: &str) -> String {
         if length == 0 {
             code.push_str(token);
         } else {
-            code.extend(token.chars().map(|it| if it == '\n' { '\n' } else { ' ' }));
+            let is_text = token.contains('\n') && !token.starts_with('/');
+            let fill = if is_text { '"' } else { ' ' };
+            code.extend(token.chars().map(|it| if it == '\n' { '\n' } else { fill }));
         }
         rest = after;
     }
@@ -166,7 +168,12 @@ pub(super) fn line(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 
-/// Functions of a file: name, first line, lines.
+/// Whether a line of code is all inside a literal, such as a snapshot: data and not code.
+pub(super) fn is_data(line: &str) -> bool {
+    line.trim_start().starts_with('"') && line.trim().chars().all(|it| it == '"')
+}
+
+/// Functions of a file: name, first line, lines without data.
 pub(super) fn functions(code: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     for at in words(code, "fn") {
@@ -186,7 +193,8 @@ pub(super) fn functions(code: &str) -> Vec<(String, usize, usize)> {
             depth += i32::from(letter == '{') - i32::from(letter == '}');
             (depth == 0).then_some(open + index)
         });
-        let lines = after[..end.unwrap_or(after.len())].matches('\n').count() + 1;
+        let body = &after[..end.unwrap_or(after.len())];
+        let lines = body.split('\n').filter(|line| !is_data(line)).count();
         found.push((name, line(code, at), lines));
     }
     found
