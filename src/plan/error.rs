@@ -5,8 +5,8 @@
 pub enum PlanError {
     /// The axes do not multiply to ranks that the cluster has.
     #[error(
-        "tp {tp} x pp {pp} x cp {cp} x dp {dp} needs {needed} GPUs and the cluster has {available}; \
-         lower one of them or raise cluster.node_count"
+        "tp {tp} x pp {pp} x cp {cp} x dp {dp} needs {needed} GPUs and the cluster has \
+         {available}; lower one of them or raise cluster.node_count"
     )]
     WorldSize {
         /// Tensor-parallel ranks.
@@ -36,7 +36,8 @@ pub enum PlanError {
     },
     /// The given layers do not add up.
     #[error(
-        "plan.stage_layers has {found} numbers that sum to {sum}; {chunks} that sum to {layers} are needed"
+        "plan.stage_layers has {found} numbers that sum to {sum}; {chunks} that sum to {layers} \
+         are needed"
     )]
     StageLayers {
         /// Numbers given.

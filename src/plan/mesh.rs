@@ -221,7 +221,8 @@ mod tests {
             for rank in 0..mesh.world_size() {
                 prop_assert_eq!(mesh.rank(mesh.coordinates(rank)), rank);
             }
-            for kind in [GroupKind::Tensor, GroupKind::Data, GroupKind::Shard, GroupKind::Replicate] {
+            use GroupKind::{Data, Replicate, Shard, Tensor};
+            for kind in [Tensor, Data, Shard, Replicate] {
                 let mut members: Vec<u64> =
                     mesh.concurrent_groups(kind, 0).into_iter().flatten().collect();
                 members.sort_unstable();

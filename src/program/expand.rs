@@ -10,7 +10,10 @@ pub fn expand(program: &Program) -> Program {
 
 /// The same program without open blocks.
 pub fn expand_open(program: Program) -> Program {
-    let open = |step: &Step| matches!(step, Step::Launch(launch) if matches!(launch.action, Action::OpenBlock(_)));
+    let open = |step: &Step| match step {
+        Step::Launch(launch) => matches!(launch.action, Action::OpenBlock(_)),
+        Step::Host { .. } | Step::Synchronize { .. } => false,
+    };
     let roles = program
         .roles
         .iter()

@@ -18,7 +18,8 @@ pub struct Cluster {
     pub gpus_per_node: u64,
     /// Nodes.
     pub node_count: u64,
-    /// GPUs that share one scale-up domain; `gpus_per_node` when absent, more on rack-scale machines.
+    /// GPUs that share one scale-up domain; `gpus_per_node` when absent, more on rack-scale
+    /// machines.
     #[serde(default)]
     pub scale_up_domain_size: Option<u64>,
     /// Scale-up (NVLink, XGMI, PCIe) bandwidth of a GPU, one direction.

@@ -40,7 +40,8 @@ pub struct Plan {
     /// Whether the embedding and the head each count as a layer when layers are spread evenly.
     #[serde(default)]
     pub count_embedding_and_head: bool,
-    /// What data parallelism shards: 0 nothing, 1 optimizer states, 2 gradients too, 3 parameters too.
+    /// What data parallelism shards: 0 nothing, 1 optimizer states, 2 gradients too, 3 parameters
+    /// too.
     #[serde(default)]
     pub zero: u64,
     /// Ranks that one shard set spans (HSDP); all of data and context parallelism when absent.

@@ -389,7 +389,12 @@ fn a_folded_block_ends_when_its_launches_would() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
 
     /// The max-plus cost of a block is exact, but for rounding each of its ends to picoseconds.
     #[test]

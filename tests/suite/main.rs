@@ -11,4 +11,5 @@ mod properties;
 mod published;
 mod reports;
 mod scenarios;
+mod tidy;
 mod trace_file;

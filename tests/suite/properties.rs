@@ -209,7 +209,8 @@ fn sharded_data_parallelism_moves_the_bytes_of_the_textbook() {
 /// thing sooner cannot make it meet another that slows it.
 fn uncontended() -> Vec<(&'static str, Scenario)> {
     let serial = "{ base = 'megatron-core', overlap_gradient_reduce = false, \
-                  overlap_parameter_gather = false, overlap_tp_wgrad = false, overlap_p2p = false }";
+                  overlap_parameter_gather = false, overlap_tp_wgrad = false, \
+                  overlap_p2p = false }";
     let tiny = "model = 'mpt-125m'\n\
                 cluster = { base = 'dgx-h100-ndr', node_count = 2, nodes_per_leaf = 1 }\n\
                 stack = 'nanotron'\n[plan]\ntp = 4\nzero = 0\n[training]\nsequence_length = 2048\n\

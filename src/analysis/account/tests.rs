@@ -1,3 +1,5 @@
+//! The account against its obvious form, and cases counted by hand.
+
 use proptest::prelude::*;
 
 use super::slow::account_slow;

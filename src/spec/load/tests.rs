@@ -1,3 +1,5 @@
+//! What loading says of scenarios that are right, wrong and very wrong.
+
 use proptest::prelude::*;
 use std::path::Path;
 

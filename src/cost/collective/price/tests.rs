@@ -1,3 +1,5 @@
+//! Prices against shared rates, against each other, and by hand.
+
 use super::super::algorithm::Flow;
 use super::*;
 use crate::des::{Activity, solve};
