@@ -27,6 +27,16 @@ fn check(path: &str, generated: &str) {
     );
 }
 
+/// Compares what stands between `<!-- name -->` and `<!-- /name -->` of a page with what should.
+pub(crate) fn check_part(path: &str, name: &str, generated: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let page = fs::read_to_string(&file).unwrap();
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let start = page.find(&open).expect("the page has the part") + open.len();
+    let end = start + page[start..].find(&close).expect("the part ends");
+    check(path, &format!("{}{generated}{}", &page[..start], &page[end..]));
+}
+
 #[test]
 fn the_schema_that_configs_name_is_current() {
     check("configs/scenario.schema.json", &stepcast(&["schema"]));
