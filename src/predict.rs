@@ -6,7 +6,7 @@ mod price;
 use crate::analysis::{Summary, summarize};
 use crate::plan::{Layout, PlanError};
 use crate::program::{Program, RankSelection, expand, expand_open, lower, verify};
-use crate::sim::{Costs, HostCosts, Machine, SimError, block_costs, run};
+use crate::sim::{Costs, HostCosts, Machine, Record, SimError, block_costs, run};
 use crate::spec::Scenario;
 use crate::timeline::Timeline;
 
@@ -83,7 +83,10 @@ pub fn simulate(scenario: &Scenario, detail: Detail) -> Result<Prediction, Simul
             queue_depth: scenario.stack.launch_queue_depth.min(u64::from(u32::MAX)) as u32,
         }),
         communication_slowdown: scenario.stack.communication_slowdown,
-        record_host: detail != Detail::Folded,
+        record: match detail {
+            Detail::Folded => Record::Devices,
+            Detail::Kernels | Detail::Unfolded => Record::DevicesAndHosts,
+        },
     };
     let mut costs = Costs { works: pricing.costs.clone(), blocks: Vec::new() };
     let outcome = if detail == Detail::Folded {

@@ -20,4 +20,4 @@ pub use block::block_costs;
 pub use costs::{BlockCost, Costs, HostCosts, Ports, WorkCost};
 pub use error::SimError;
 pub use memory::MemoryPeak;
-pub use run::{Machine, Outcome, run};
+pub use run::{Machine, Outcome, Record, run};

@@ -1,6 +1,6 @@
 //! Folding in time: what a block costs as one piece of work.
 
-use super::{BlockCost, Costs, Machine, SimError, WorkCost, run};
+use super::{BlockCost, Costs, Machine, Record, SimError, WorkCost, run};
 use crate::plan::GroupKind;
 use crate::program::{Action, Block, Group, Program, RankEntry, Role, Step, Stream};
 use crate::timeline::{Breakdown, Lane, Timeline};
@@ -57,12 +57,12 @@ fn block_cost(
     costs: &Costs,
     machine: &Machine,
 ) -> Result<BlockCost, SimError> {
-    let free = run(alone, costs, &Machine { host: None, record_host: false, ..*machine })?;
+    let free = run(alone, costs, &Machine { host: None, record: Record::Devices, ..*machine })?;
     let joint = match machine.host {
         // Launches of one block never fill the queue by themselves.
         Some(host) => {
             let host = Some(super::HostCosts { queue_depth: u32::MAX, ..host });
-            run(alone, costs, &Machine { host, record_host: false, ..*machine })?.end.seconds()
+            run(alone, costs, &Machine { host, record: Record::Nothing, ..*machine })?.end.seconds()
         }
         None => free.end.seconds(),
     };

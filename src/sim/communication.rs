@@ -189,7 +189,7 @@ impl Engine<'_> {
             let times = [start, member.ready, self.now];
             let span =
                 self.recorder.communication(self.program, rank, member.stream, &queued, times);
-            spans.push((member.rank, span));
+            spans.extend(span.map(|span| (member.rank, span)));
             self.record_event(rank, queued.launch.records);
             self.try_start(rank, member.stream);
         }

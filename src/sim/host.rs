@@ -66,10 +66,7 @@ impl<'a> Engine<'a> {
         }
         state.outstanding += launches;
         let host_end = state.host_time;
-        let host_span = self
-            .machine
-            .record_host
-            .then(|| self.recorder.host_launch(rank, launch.action, host_start, host_end));
+        let host_span = self.recorder.host_launch(rank, launch.action, host_start, host_end);
         self.ranks[rank].streams[launch.stream as usize].queue.push_back(Queued {
             launch,
             host_start,

@@ -1,7 +1,7 @@
 //! Writing down what happened.
 
-use super::Costs;
 use super::state::Queued;
+use super::{Costs, Record};
 use crate::program::{Action, EventId, Program, Step, Stream};
 use crate::timeline::{Arrow, LabelId, Lane, Process, Span, SpanId, Timeline};
 use crate::units::{Bytes, Instant};
@@ -9,13 +9,14 @@ use crate::work::Class;
 
 /// Builds the timeline.
 pub(super) struct Recorder {
+    record: Record,
     timeline: Timeline,
     work_labels: Vec<LabelId>,
     block_labels: Vec<LabelId>,
 }
 
 impl Recorder {
-    pub(super) fn new(program: &Program, costs: &Costs) -> Self {
+    pub(super) fn new(program: &Program, costs: &Costs, record: Record) -> Self {
         let mut timeline = Timeline {
             processes: program
                 .ranks
@@ -33,7 +34,7 @@ impl Recorder {
             program.works.iter().map(|work| timeline.labels.intern(work.label)).collect();
         let block_labels =
             program.blocks.iter().map(|block| timeline.labels.intern(block.label)).collect();
-        Self { timeline, work_labels, block_labels }
+        Self { record, timeline, work_labels, block_labels }
     }
 
     pub(super) fn finish(self) -> Timeline {
@@ -80,22 +81,27 @@ impl Recorder {
 
     /// The host was busy.
     pub(super) fn host(&mut self, rank: usize, label: &str, start: Instant, end: Instant) {
-        let label = self.timeline.labels.intern(label);
-        self.push_host(rank, label, start, end);
+        if self.record >= Record::Devices {
+            let label = self.timeline.labels.intern(label);
+            self.push_host(rank, label, start, end);
+        }
     }
 
-    /// The host launched something; gives the span of the launch.
+    /// The host launched something; gives the span of the launch if it is kept.
     pub(super) fn host_launch(
         &mut self,
         rank: usize,
         action: Action,
         start: Instant,
         end: Instant,
-    ) -> SpanId {
+    ) -> Option<SpanId> {
+        if self.record < Record::DevicesAndHosts {
+            return None;
+        }
         let label = self.label(action);
         let span = self.next_span();
         self.push_host(rank, label, start, end);
-        span
+        Some(span)
     }
 
     /// Connects a launch with the span that is written next.
@@ -132,6 +138,9 @@ impl Recorder {
         ready: Instant,
         end: Instant,
     ) {
+        if self.record == Record::Nothing {
+            return;
+        }
         let (class, bytes, breakdown) = match queued.launch.action {
             Action::Block(block) | Action::OpenBlock(block) => {
                 (Class::Gemm, Bytes::ZERO, Some(block.0))
@@ -157,7 +166,8 @@ impl Recorder {
         });
     }
 
-    /// Communication ended on one of its members; `times` are start, ready and end. Gives its span.
+    /// Communication ended on one of its members; `times` are start, ready and end. Gives its span
+    /// if it is kept.
     pub(super) fn communication(
         &mut self,
         program: &Program,
@@ -165,7 +175,10 @@ impl Recorder {
         stream: Stream,
         queued: &Queued<'_>,
         times: [Instant; 3],
-    ) -> SpanId {
+    ) -> Option<SpanId> {
+        if self.record == Record::Nothing {
+            return None;
+        }
         let [start, ready, end] = times;
         let (Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. }) =
             queued.launch.action
@@ -190,7 +203,7 @@ impl Recorder {
             bytes: work.bytes(),
             breakdown: None,
         });
-        span
+        Some(span)
     }
 
     /// Connects the two spans of a transfer.

@@ -19,8 +19,19 @@ pub struct Machine {
     pub host: Option<HostCosts>,
     /// Time of communication beside compute over time alone.
     pub communication_slowdown: f64,
-    /// Whether to keep a span for every launch on the host.
-    pub record_host: bool,
+    /// What is written down on the way.
+    pub record: Record,
+}
+
+/// What a run writes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Record {
+    /// The end of the step and the peaks of memory only.
+    Nothing,
+    /// What ran on the devices.
+    Devices,
+    /// That, and every launch on the hosts.
+    DevicesAndHosts,
 }
 
 /// What came out of a run.
@@ -98,7 +109,7 @@ impl<'a> Engine<'a> {
             gathering: FxHashMap::default(),
             sequence: program.ranks.iter().map(|entry| vec![0; entry.groups.len()]).collect(),
             links: Links::new(program.ranks.len()),
-            recorder: Recorder::new(program, costs),
+            recorder: Recorder::new(program, costs, machine.record),
             event_count: 0,
         }
     }

@@ -8,7 +8,7 @@ use stepcast::program::{
     Role, StaticMemory, Step, Stream, Tag, Waits, Work, WorkId, WorkKind, expand, verify,
 };
 use stepcast::sim::{
-    Costs, HostCosts, Machine, Outcome, Ports, SimError, WorkCost, block_costs, run,
+    Costs, HostCosts, Machine, Outcome, Ports, Record, SimError, WorkCost, block_costs, run,
 };
 use stepcast::timeline::{Lane, Span};
 use stepcast::units::{Bytes, Seconds};
@@ -137,7 +137,7 @@ pub(crate) fn launch(action: Action, stream: Stream, waits: &[u32], records: u32
 
 /// A machine whose host has launched everything.
 pub(crate) const NO_HOST: Machine =
-    Machine { host: None, communication_slowdown: 1.0, record_host: true };
+    Machine { host: None, communication_slowdown: 1.0, record: Record::DevicesAndHosts };
 
 fn machine(latency_us: f64, queue_depth: u32) -> Machine {
     let host = HostCosts { launch_latency: Seconds::new(latency_us * MICROSECOND), queue_depth };

@@ -8,7 +8,7 @@ use stepcast::plan::Layout;
 use stepcast::program::{
     Action, Launch, Program, RankSelection, Step, Stream, WorkId, WorkKind, expand, lower, verify,
 };
-use stepcast::sim::{Costs, Machine, Ports, WorkCost, run};
+use stepcast::sim::{Costs, Machine, Ports, Record, WorkCost, run};
 use stepcast::spec::Scenario;
 use stepcast::timeline::{Lane, Span, Timeline};
 use stepcast::units::{BytesPerSecond, FlopsPerSecond, Instant, Seconds};
@@ -137,7 +137,8 @@ fn uneven_costs(program: &Program) -> Costs {
     Costs { works: (0..program.works.len()).map(cost).collect(), blocks: Vec::new() }
 }
 
-const FREE_HOST: Machine = Machine { host: None, communication_slowdown: 1.1, record_host: false };
+const FREE_HOST: Machine =
+    Machine { host: None, communication_slowdown: 1.1, record: Record::Devices };
 
 /// An unfused model counts all scores, so that the kernels do just what the model needs.
 #[test]
