@@ -11,7 +11,7 @@ mod lower;
 mod verify;
 
 pub use block::{Block, BlockId};
-pub use expand::{expand, expand_open};
+pub use expand::{close_open, expand, expand_open};
 pub use fold::{RankSelection, select_ranks};
 pub use instruction::{
     Action, EventId, Launch, MemoryEffect, Step, Stream, Tag, Waits, Work, WorkId, WorkKind,

@@ -120,6 +120,19 @@ pub(super) fn work_counts(program: &Program) -> Vec<Vec<f64>> {
         .collect()
 }
 
+/// Launches of the open blocks of one rank of each stage.
+pub(super) fn open_launches(program: &Program) -> f64 {
+    let steps = program.roles.iter().flat_map(|role| &role.steps);
+    steps
+        .map(|step| match step {
+            Step::Launch(Launch { action: Action::OpenBlock(block), .. }) => {
+                program.block(*block).launches.len() as f64
+            }
+            _ => 0.0,
+        })
+        .sum()
+}
+
 fn count(launch: &Launch, counts: &mut [f64], blocks: &[Vec<f64>]) {
     match launch.action {
         Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {

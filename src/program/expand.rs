@@ -28,6 +28,20 @@ pub fn expand_open(program: Program) -> Program {
     Program { roles, ..program }
 }
 
+/// The same program with its open blocks closed: an approximation, since what they communicate no
+/// longer shares links with what runs beside them.
+pub fn close_open(mut program: Program) -> Program {
+    let steps = program.roles.iter_mut().flat_map(|role| &mut role.steps);
+    for step in steps {
+        if let Step::Launch(launch) = step
+            && let Action::OpenBlock(block) = launch.action
+        {
+            launch.action = Action::Block(block);
+        }
+    }
+    program
+}
+
 fn expand_role(program: &Program, role: &Role, closed_too: bool) -> Role {
     let mut expansion =
         Expansion { program, closed_too, steps: Vec::new(), event_count: role.event_count };

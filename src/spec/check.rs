@@ -65,7 +65,6 @@ pub(super) fn check_parts(parts: &Parts) -> Vec<Problem> {
     let stack = in_range(&parts.stack, &mut problems, ranges::stack);
     let plan = in_range(&parts.plan, &mut problems, ranges::plan);
     let training = in_range(&parts.training, &mut problems, ranges::training);
-    let _ = stack;
 
     if let Some(plan) = plan {
         layout::schedule(plan, &mut problems);
@@ -73,6 +72,9 @@ pub(super) fn check_parts(parts: &Parts) -> Vec<Problem> {
     if let (Some(plan), Some(model)) = (plan, model) {
         layout::heads(plan, model, &mut problems);
         layout::layers(plan, model, &mut problems);
+    }
+    if let (Some(plan), Some(stack)) = (plan, stack) {
+        layout::ring_attention(plan, stack, &mut problems);
     }
     if let (Some(plan), Some(training)) = (plan, training) {
         batch::sequence(plan, training, &mut problems);

@@ -213,3 +213,17 @@ fn folded_and_single_rank_steps_are_the_unfolded_step_on_every_plan_kind() {
     println!("{table}");
     assert_eq!(missed, 0, "more than {} % off:{table}", 100.0 * TOLERANCE);
 }
+
+#[test]
+fn very_many_open_launches_are_folded_with_a_warning_and_near_the_truth() {
+    // Tensor-parallel blocks beside the gradient reduction of every micro-batch.
+    let step = |micro_batches: u64| {
+        let text = small_llama(1, "'megatron-core'", "tp = 4\nzero = 2", [1, 2 * micro_batches]);
+        predict(&scenario(&text), Detail::Folded).summary
+    };
+    let (few, many) = (step(64), step(4096));
+    assert!(few.warnings.is_empty(), "{:?}", few.warnings);
+    assert!(many.warnings[0].contains("folded all the same"), "{:?}", many.warnings);
+    let deviation = many.step_time_s / (64.0 * few.step_time_s) - 1.0;
+    assert!(deviation.abs() < 0.03, "{:+.2} %", 100.0 * deviation);
+}

@@ -2,7 +2,8 @@
 
 use super::{near, try_hint, with_hint};
 use crate::spec::problem::Problem;
-use crate::spec::{Cluster, ContextParallel, Model, Plan, Recompute, Schedule};
+use crate::spec::{Cluster, ContextParallel, Model, Plan, Recompute, Schedule, Stack};
+use crate::work::AttentionFamily;
 
 /// The axes fill the machine. Data-parallel replicas, when they do.
 pub(super) fn mesh(plan: &Plan, cluster: &Cluster, problems: &mut Vec<Problem>) -> Option<u64> {
@@ -92,6 +93,17 @@ pub(super) fn heads(plan: &Plan, model: &Model, problems: &mut Vec<Problem>) {
             |hint| format!("{hint}, or plan.cp_kind = \"ring\""),
         );
         problems.push(problem.hint(hint));
+    }
+}
+
+/// A ring passes blocks of keys and values through a fused attention kernel.
+pub(super) fn ring_attention(plan: &Plan, stack: &Stack, problems: &mut Vec<Problem>) {
+    let ring = plan.cp > 1 && plan.cp_kind == ContextParallel::Ring;
+    if ring && stack.attention == AttentionFamily::Unfused {
+        let message = "ring context parallelism needs fused attention, and stack.attention is \
+                       `unfused`";
+        let hint = "use plan.cp_kind = \"all_gather\", or stack.attention = \"flash2\"";
+        problems.push(Problem::new("plan.cp", message).found(plan.cp).hint(hint));
     }
 }
 

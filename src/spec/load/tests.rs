@@ -131,6 +131,12 @@ const CASES: &[Case] = &[
     ("pp = 2", "pp = 2\nrecompute = \"full\"\nrecompute_layers = 17", NONE, &["a stage (16)"]),
     (
         "pp = 2",
+        "cp = 2",
+        &["stack.attention=unfused"],
+        &["plan.cp = 2: ring", "cp_kind = \"all_gather\""],
+    ),
+    (
+        "pp = 2",
         "cp = 16\ncp_kind = \"ulysses\"",
         &["plan.tp=1"],
         &["plan.cp = 16: Ulysses", "try 8"],
