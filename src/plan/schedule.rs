@@ -27,6 +27,9 @@ pub trait PipelineSchedule: Sync {
     /// The tasks of a stage in order; every micro-batch of every chunk once forward, then once
     /// backward.
     fn order(&self, stage: u32, shape: PipelineShape) -> Vec<Task>;
+    /// Forwards before the steady state, in which a forward and a backward take turns until the
+    /// forwards are done.
+    fn warm_up(&self, stage: u32, shape: PipelineShape) -> u32;
 }
 
 /// All schedules.
@@ -66,6 +69,13 @@ mod tests {
                 for stage in 0..stage_count {
                     let order = schedule.order(stage, shape);
                     let tasks = shape.micro_batch_count * chunk_count;
+                    let warm_up = schedule.warm_up(stage, shape);
+                    for (index, task) in order.iter().enumerate().take(2 * tasks as usize) {
+                        let in_turn = index as u32 - warm_up.min(index as u32);
+                        let forwards_left = in_turn < 2 * (tasks - warm_up);
+                        let forward = (index as u32) < warm_up || forwards_left && in_turn % 2 == 0;
+                        prop_assert_eq!(task.pass == Pass::Forward, forward);
+                    }
                     prop_assert_eq!(order.len() as u32, 2 * tasks);
                     let mut forward = std::collections::HashSet::new();
                     let mut backward = std::collections::HashSet::new();

@@ -227,3 +227,25 @@ fn very_many_open_launches_are_folded_with_a_warning_and_near_the_truth() {
     let deviation = many.step_time_s / (64.0 * few.step_time_s) - 1.0;
     assert!(deviation.abs() < 0.03, "{:+.2} %", 100.0 * deviation);
 }
+
+#[test]
+fn no_pipeline_hangs_however_short_its_steady_state() {
+    for pp in [2, 3, 4, 6, 8] {
+        for (chunks, rounds) in [(2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (4, 1), (5, 2)] {
+            for overlap in [false, true] {
+                let stack = format!("{{ base = 'megatron-core', overlap_p2p = {overlap} }}");
+                let layers = pp * chunks;
+                let plan = format!(
+                    "dp = 1\npp = {pp}\nvirtual_stages = {chunks}\nschedule = 'interleaved'"
+                );
+                let text = small_llama(1, &stack, &plan, [1, pp * rounds])
+                    .replace("layer_count = 8", &format!("layer_count = {layers}"));
+                let scenario = scenario(&text);
+                // `predict` fails the test on a deadlock.
+                let times = [Detail::Folded, Detail::Kernels]
+                    .map(|detail| predict(&scenario, detail).summary.step_time_s);
+                assert!((times[0] / times[1] - 1.0).abs() < TOLERANCE, "{times:?}\n{text}");
+            }
+        }
+    }
+}

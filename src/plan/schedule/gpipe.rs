@@ -17,6 +17,10 @@ impl PipelineSchedule for Gpipe {
         "all forwards, then all backwards (Huang et al. 2019)"
     }
 
+    fn warm_up(&self, _stage: u32, shape: PipelineShape) -> u32 {
+        shape.micro_batch_count
+    }
+
     fn order(&self, _stage: u32, shape: PipelineShape) -> Vec<Task> {
         let task = |pass| move |micro_batch| Task { pass, micro_batch, chunk: 0 };
         (0..shape.micro_batch_count)

@@ -19,10 +19,16 @@ impl PipelineSchedule for Interleaved {
         "1F1B over several model chunks a stage (Narayanan et al. 2021)"
     }
 
+    fn warm_up(&self, stage: u32, shape: PipelineShape) -> u32 {
+        let PipelineShape { stage_count, micro_batch_count, chunk_count } = shape;
+        let forwards = (stage_count - 1 - stage) * 2 + (chunk_count - 1) * stage_count;
+        forwards.min(micro_batch_count * chunk_count)
+    }
+
     fn order(&self, stage: u32, shape: PipelineShape) -> Vec<Task> {
         let PipelineShape { stage_count, micro_batch_count, chunk_count } = shape;
         let total = micro_batch_count * chunk_count;
-        let warm_up = ((stage_count - 1 - stage) * 2 + (chunk_count - 1) * stage_count).min(total);
+        let warm_up = self.warm_up(stage, shape);
         let task = |pass, index: u32| {
             let in_group = index % (stage_count * chunk_count);
             let forward_chunk = in_group / stage_count;

@@ -18,9 +18,13 @@ impl PipelineSchedule for OneForwardOneBackward {
         "one forward, one backward after a warm-up (Narayanan et al. 2021)"
     }
 
+    fn warm_up(&self, stage: u32, shape: PipelineShape) -> u32 {
+        (shape.stage_count - 1 - stage).min(shape.micro_batch_count)
+    }
+
     fn order(&self, stage: u32, shape: PipelineShape) -> Vec<Task> {
         let count = shape.micro_batch_count;
-        let warm_up = (shape.stage_count - 1 - stage).min(count);
+        let warm_up = self.warm_up(stage, shape);
         let task = |pass, micro_batch| Task { pass, micro_batch, chunk: 0 };
         let mut order: Vec<Task> = (0..warm_up).map(|index| task(Pass::Forward, index)).collect();
         for index in 0..count - warm_up {

@@ -106,8 +106,10 @@ impl Lowering<'_> {
         role.steps.push(Step::Host { label: "step", time: scenario.stack.step_host_time });
         self.gather_updated_parameters(&mut role, true);
         self.begin_step(&mut role);
-        let order = schedule::find(scenario.plan.schedule).order(stage as u32, shape);
-        for group in self.communication_groups(&order) {
+        let schedule = schedule::find(scenario.plan.schedule);
+        let order = schedule.order(stage as u32, shape);
+        let warm_up = schedule.warm_up(stage as u32, shape);
+        for group in self.communication_groups(&order, warm_up as usize) {
             self.run_group(&mut role, group, shape);
         }
         self.tail(&mut role);
@@ -161,12 +163,16 @@ impl Lowering<'_> {
     /// schedules that is each task; the interleaved schedule without overlap communicates once a
     /// forward and backward in its steady state, as Megatron-LM's
     /// `send_forward_backward_recv_forward_backward` does.
-    fn communication_groups<'t>(&self, order: &'t [Task]) -> Vec<&'t [Task]> {
+    fn communication_groups<'t>(&self, order: &'t [Task], warm_up: usize) -> Vec<&'t [Task]> {
         let pairs = self.scenario.plan.schedule == crate::spec::Schedule::Interleaved
             && !self.scenario.stack.overlap_p2p;
-        order
-            .chunk_by(|one, next| pairs && one.pass == Pass::Forward && next.pass == Pass::Backward)
-            .collect()
+        if !pairs {
+            return order.chunks(1).collect();
+        }
+        let (first, rest) = order.split_at(warm_up);
+        // As many backwards as forwards in warm-up are left for the end.
+        let (steady, last) = rest.split_at(rest.len() - warm_up);
+        first.chunks(1).chain(steady.chunks(2)).chain(last.chunks(1)).collect()
     }
 
     fn run_group(&mut self, role: &mut RoleBuilder, group: &[Task], shape: PipelineShape) {
