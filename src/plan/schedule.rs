@@ -73,7 +73,8 @@ mod tests {
                     for (index, task) in order.iter().enumerate().take(2 * tasks as usize) {
                         let in_turn = index as u32 - warm_up.min(index as u32);
                         let forwards_left = in_turn < 2 * (tasks - warm_up);
-                        let forward = (index as u32) < warm_up || forwards_left && in_turn % 2 == 0;
+                        let turn = forwards_left && in_turn.is_multiple_of(2);
+                        let forward = (index as u32) < warm_up || turn;
                         prop_assert_eq!(task.pass == Pass::Forward, forward);
                     }
                     prop_assert_eq!(order.len() as u32, 2 * tasks);
