@@ -5,7 +5,9 @@ mod price;
 
 use crate::analysis::{Summary, summarize};
 use crate::plan::{Layout, PlanError};
-use crate::program::{Program, RankSelection, close_open, expand, expand_open, lower, verify};
+use crate::program::{
+    Program, RankSelection, close_open, expand, expand_open, lower, select_ranks, verify,
+};
 use crate::sim::{Costs, HostCosts, Machine, Record, SimError, block_costs, run};
 use crate::spec::Scenario;
 use crate::timeline::Timeline;
@@ -69,14 +71,14 @@ const LAUNCH_LIMIT: f64 = 5e7;
 /// When the plan does not fit model and cluster, or the step would hang.
 pub fn simulate(scenario: &Scenario, detail: Detail) -> Result<Prediction, SimulateError> {
     let layout = Layout::new(scenario)?;
-    let selection = match detail {
-        Detail::Folded | Detail::Kernels => RankSelection::Representatives,
-        Detail::Unfolded => RankSelection::All,
-    };
+    let mut program = lower(scenario, &layout, RankSelection::Representatives);
+    let equal_ranks = if detail == Detail::Unfolded { layout.mesh.stage_size() } else { 1 };
     if detail != Detail::Folded {
-        refuse_too_large(scenario, &layout, detail)?;
+        refuse_too_large(&program, equal_ranks)?;
     }
-    let program = lower(scenario, &layout, selection);
+    if detail == Detail::Unfolded {
+        (program.ranks, program.groups) = select_ranks(&layout, RankSelection::All);
+    }
     verify(&program).map_err(SimError::from)?;
     let pricing = price::price(&program, scenario, &layout);
     let machine = Machine {
@@ -121,20 +123,13 @@ fn fold_in_time(program: &Program) -> (Program, Option<String>) {
     (close_open(program.clone()), Some(warning))
 }
 
-fn refuse_too_large(
-    scenario: &Scenario,
-    layout: &Layout,
-    detail: Detail,
-) -> Result<(), SimulateError> {
-    let folded = lower(scenario, layout, RankSelection::Representatives);
-    let equal_ranks = if detail == Detail::Unfolded { layout.mesh.stage_size() } else { 1 };
-    let launches = expanded_launches(&folded) * equal_ranks as f64;
+/// Refuses a program of one rank a stage that is too large kernel by kernel when each of its ranks
+/// stands for `equal_ranks` that are simulated.
+fn refuse_too_large(program: &Program, equal_ranks: u64) -> Result<(), SimulateError> {
+    let launches = expanded_launches(program) * equal_ranks as f64;
     if launches > LAUNCH_LIMIT {
-        return Err(SimulateError::TooLarge {
-            ranks: layout.mesh.size.pp * equal_ranks,
-            launches,
-            limit: LAUNCH_LIMIT,
-        });
+        let ranks = program.ranks.len() as u64 * equal_ranks;
+        return Err(SimulateError::TooLarge { ranks, launches, limit: LAUNCH_LIMIT });
     }
     Ok(())
 }

@@ -28,6 +28,6 @@ pub use model::{Activation, Model, Norm, Position};
 pub use plan::{ContextParallel, Plan, Recompute, Schedule};
 pub use problem::{Place, Problem, Problems, SourceFile};
 pub use scenario::Scenario;
-pub use schema::{part_schema, scenario_schema, schedules};
+pub use schema::{part_schema, scenario_schema};
 pub use stack::{GradientReduce, MeshAxis, Stack};
 pub use training::{Optimizer, Precision, Training};

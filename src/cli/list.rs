@@ -4,7 +4,8 @@ use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
-use stepcast::spec::{Cluster, Fit, Gpu, Kind, Model, Problems, Stack, load_part, schedules};
+use stepcast::plan::schedule::SCHEDULES;
+use stepcast::spec::{Cluster, Fit, Gpu, Kind, Model, Problems, Stack, load_part};
 use stepcast::units::FlopsPerSecond;
 
 use super::{Context, Format, diagnostics, output};
@@ -44,7 +45,10 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> anyhow::Result<ExitCode
         What::Fits => fits(context),
         What::Schedules => Listing {
             keys: &["name", "description"],
-            rows: schedules().into_iter().map(|(name, text)| vec![name, text]).collect(),
+            rows: SCHEDULES
+                .iter()
+                .map(|it| vec![it.schedule().name().to_owned(), it.description().to_owned()])
+                .collect(),
         },
         What::Scenarios => Listing {
             keys: &["name"],

@@ -8,7 +8,7 @@ use crate::plan::Layout;
 use crate::program::{Action, Launch, Program, Step};
 use crate::sim::Outcome;
 use crate::spec::{Recompute, Scenario};
-use crate::units::{Bytes, Flops, FlopsPerSecond};
+use crate::units::{Bytes, Flops};
 
 /// Gathers the facts of a step.
 pub(super) fn step_facts(
@@ -23,14 +23,12 @@ pub(super) fn step_facts(
     let sequences = training.global_batch as f64;
     let model_flops = graph.model_flops(training.sequence_length) * sequences;
     let repeated = repeated_flops(scenario, layout, &graph) * sequences;
-    // A format that the GPU has no rate for runs at another's; the summary still needs a peak.
-    let peak = gpu.peak(training.precision.linear()).unwrap_or(gpu.peak_fp16);
     StepFacts {
         tokens: sequences * training.sequence_length as f64,
         gpu_count: layout.mesh.world_size(),
         model_flops,
         hardware_flops: model_flops + repeated,
-        peak: if peak > FlopsPerSecond::ZERO { peak } else { gpu.peak_fp32 },
+        peak: gpu.training_peak(training.precision.linear()),
         step_time: outcome.end.seconds(),
         capacity: gpu.memory,
         memory: stage_memory(scenario, program, outcome),

@@ -64,6 +64,14 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// Peak that utilisation is measured against when linear layers train in a format: frameworks
+    /// train "fp32" with tf32 products where the GPU has them.
+    pub fn training_peak(&self, dtype: DType) -> FlopsPerSecond {
+        let products = if dtype == DType::Fp32 { self.peak(DType::Tf32) } else { self.peak(dtype) };
+        // What the tensor cores cannot do, the fp32 units do.
+        products.unwrap_or(self.peak_fp32)
+    }
+
     /// Peak rate of matrix products on operands of a format; `None` where the GPU cannot.
     pub fn peak(&self, dtype: DType) -> Option<FlopsPerSecond> {
         match dtype {

@@ -3,7 +3,7 @@
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
-use super::{Cluster, Fit, Gpu, Kind, Model, Scenario, Schedule, Stack};
+use super::{Cluster, Fit, Gpu, Kind, Model, Scenario, Stack};
 
 /// Parts of a scenario that may be named, and their definitions.
 const NAMED_PARTS: [(&str, &str, Kind); 4] = [
@@ -46,17 +46,6 @@ pub fn part_schema(kind: Kind) -> Value {
         }
     }
     schema
-}
-
-/// Name and description of each pipeline schedule.
-pub fn schedules() -> Vec<(String, String)> {
-    let schema = as_json(schema_for!(Schedule));
-    let variants = schema.get("oneOf").and_then(Value::as_array);
-    let text = |variant: &Value, key: &str| {
-        variant.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let variants = variants.into_iter().flatten();
-    variants.map(|variant| (text(variant, "const"), text(variant, "description"))).collect()
 }
 
 fn as_json(schema: Schema) -> Value {

@@ -203,3 +203,31 @@ fn hardware_flops_count_what_is_computed_again() {
         assert!((found / expected - 1.0).abs() < 1e-12, "{recompute}: {found} of {expected}");
     }
 }
+
+/// Fully sharded fp32 parameters are their own main copy: 4 bytes each, 4 of gradient and 8 of
+/// moments, 16 in all, over 8 ranks.
+#[test]
+fn fully_sharded_stacks_hold_sixteen_bytes_a_parameter() {
+    for stack in ["'fsdp1'", "'fsdp2-torchtitan'", "'fsdp2-torchtitan-compile'"] {
+        let scenario = crate::scenarios::scenario(&crate::scenarios::small_llama(
+            1,
+            stack,
+            "zero = 3",
+            [1, 8],
+        ));
+        let memory = &crate::scenarios::predict(&scenario, Detail::Folded).summary.memory.stages[0];
+        let states = memory.weights + memory.gradients + memory.optimizer;
+        let expected = 16.0 * scenario.model.parameters() / 8.0;
+        assert!((states.value() / expected - 1.0).abs() < 1e-9, "{stack}: {states}");
+    }
+}
+
+/// Products of fp32 training run as tf32: utilisation is measured against that peak.
+#[test]
+fn utilisation_in_single_precision_stays_below_one() {
+    let text = crate::scenarios::small_llama(1, "'fsdp2-torchtitan'", "zero = 3", [1, 8])
+        .replace("'bf16'", "'fp32'");
+    let scenario = crate::scenarios::scenario(&text);
+    let summary = crate::scenarios::predict(&scenario, Detail::Folded).summary;
+    assert!(summary.mfu > 0.1 && summary.mfu < 1.0, "{}", summary.mfu);
+}
