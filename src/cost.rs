@@ -3,6 +3,7 @@
 mod book;
 mod collective;
 mod kernel;
+mod learned;
 
 pub use book::{Evidence, KernelBook, KernelPrice};
 pub use collective::{
@@ -10,3 +11,4 @@ pub use collective::{
     Protocol, Round, Steps,
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
+pub use learned::{FEATURES_MAX, Facts, Features, Form, Parameter};
