@@ -13,9 +13,13 @@ use crate::work::DType;
 pub struct Gpu {
     /// Name for people.
     pub name: String,
+    /// Names under which tables of measurements list it; each is of one GPU only.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Vendor, lower case: `nvidia` or `amd`.
     pub vendor: String,
-    /// Architecture, lower case: `volta`, `ampere`, `ada`, `hopper`, `blackwell`, `cdna3`, `cdna4`.
+    /// Architecture, lower case: `pascal`, `volta`, `turing`, `ampere`, `ada`, `hopper`,
+    /// `blackwell`, `blackwell-rtx` (compute capability 12), `cdna1`, `cdna2`, `cdna3`, `cdna4`.
     pub architecture: String,
     /// Memory that a process can see.
     pub memory: Bytes,
@@ -32,7 +36,7 @@ pub struct Gpu {
     /// Dense tensor-core peak of tf32; absent where the GPU has none.
     #[serde(default)]
     pub peak_tf32: Option<FlopsPerSecond>,
-    /// Dense tensor-core peak of fp16.
+    /// Dense peak of products of fp16 operands: of tensor cores, else of what multiplies them.
     pub peak_fp16: FlopsPerSecond,
     /// Dense tensor-core peak of bf16; absent where the GPU has none.
     #[serde(default)]

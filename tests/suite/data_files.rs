@@ -89,7 +89,9 @@ fn the_machines_and_stacks_of_the_manual_ship() {
     assert_shipped(&tables("hardware/gpus"), &[
         "v100-sxm-32gb", "a100-sxm-40gb", "a100-sxm-80gb", "a100-pcie-80gb", "a800-sxm-80gb",
         "h100-sxm-80gb", "h100-pcie-80gb", "h800-sxm-80gb", "h200-sxm-141gb", "b200-sxm-180gb",
-        "b300-sxm-288gb", "gb200", "gb300", "l40s", "mi300x", "mi325x", "mi355x",
+        "b300-sxm-288gb", "gb200", "gb300", "l40s", "mi300x", "mi325x", "mi355x", "a40", "h20",
+        "l4", "a100-pcie-40gb", "mi100", "mi210", "p100-pcie-16gb", "p4", "rtx-a5000", "t4",
+        "rtx-pro-6000", "v100-pcie-32gb",
     ]);
     #[rustfmt::skip]
     assert_shipped(&tables("hardware/clusters"), &[
@@ -131,12 +133,40 @@ fn heads_cut_every_model_evenly() {
 #[test]
 fn every_gpu_is_faster_on_narrower_formats() {
     for (stem, gpu) in files::<Gpu>("hardware/gpus") {
-        let half = gpu.peak_bf16.unwrap_or(gpu.peak_fp16);
-        assert_eq!(half, gpu.peak_fp16, "{stem}: bf16 and fp16 run at one rate");
-        let peaks = [Some(gpu.peak_fp32), gpu.peak_tf32, Some(half), gpu.peak_fp8, gpu.peak_fp4];
-        let peaks: Vec<_> = peaks.into_iter().flatten().collect();
+        let half = gpu.peak_fp16;
+        // The first matrix cores of AMD have half the rate for bf16.
+        let expected = if gpu.architecture == "cdna1" { half * 0.5 } else { half };
+        let bf16 = gpu.peak_bf16.unwrap_or(expected);
+        assert_eq!(bf16, expected, "{stem}: bf16 and fp16 run at one rate");
+        let peaks = [Some(gpu.peak_fp32), gpu.peak_tf32, Some(bf16)];
+        let narrow = [Some(half), gpu.peak_fp8, gpu.peak_fp4];
+        let peaks: Vec<_> = peaks.into_iter().chain(narrow).flatten().collect();
         assert!(peaks.is_sorted(), "{stem}: {peaks:?}");
         assert!(gpu.vendor == "nvidia" || gpu.vendor == "amd", "{stem}: vendor {}", gpu.vendor);
+    }
+}
+
+/// Names that the tables of measurements use.
+#[rustfmt::skip]
+const NAMES_IN_TABLES: [&str; 27] = [
+    "A100-40G-PCIE", "A100-80G-PCIE", "A100-PCIE", "A100-PCIE-NVLpair", "A100-SXM", "A40",
+    "B200-SXM", "B300-SXM", "GB200", "GB300", "H100-PCIE-NVLpair", "H100-SXM", "H20", "H200-SXM",
+    "L4", "L40S", "MI100", "MI210", "MI300X", "MI355X", "P100-PCIE", "P4", "RTX-A5000",
+    "RTXPRO6000", "T4", "V100-PCIE", "V100-SXM",
+];
+
+#[test]
+fn a_name_in_a_table_means_one_gpu() {
+    let mut claimed = BTreeMap::new();
+    for (stem, gpu) in files::<Gpu>("hardware/gpus") {
+        assert!(!gpu.aliases.is_empty(), "{stem}: no table can name it");
+        for alias in gpu.aliases {
+            let other = claimed.insert(alias.to_lowercase(), stem.clone());
+            assert_eq!(other, None, "{stem}: `{alias}` is claimed twice");
+        }
+    }
+    for name in NAMES_IN_TABLES {
+        assert!(claimed.contains_key(&name.to_lowercase()), "no GPU is listed as {name}");
     }
 }
 

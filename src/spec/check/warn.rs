@@ -50,7 +50,7 @@ fn attention(family: AttentionFamily, architecture: &str, gpu: &str) -> Option<S
     let runs_on: &[&str] = match family {
         AttentionFamily::Flash3 => &["hopper"],
         AttentionFamily::Flash2 => {
-            &["ampere", "ada", "hopper", "blackwell", "cdna3", "cdna4", "cdna2"]
+            &["ampere", "ada", "hopper", "blackwell", "blackwell-rtx", "cdna2", "cdna3", "cdna4"]
         }
         AttentionFamily::Unfused | AttentionFamily::Flash1 | AttentionFamily::Cudnn => return None,
     };
