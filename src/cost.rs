@@ -12,6 +12,6 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    Answer, DEPTH_MAX, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT,
-    Learned, Parameter, Split, Tree, Trees, extrapolation_error,
+    Answer, DEPTH_MAX, Estimator, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape,
+    LEAF_UNIT, Learned, LearnedKernels, MeasuredOn, Parameter, Split, Tree, Trees,
 };
