@@ -12,6 +12,7 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    Answer, DEPTH_MAX, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT,
-    Learned, Parameter, Split, Tree, Trees, extrapolation_error,
+    Answer, DEPTH_MAX, ElementwiseForm, ElementwiseShape, ExpertLayer, ExpertLoad, FEATURES_MAX,
+    Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm, GroupedShape, GroupedWork,
+    LEAF_UNIT, LOAD_CLASSES, Learned, Parameter, Split, Tree, Trees, extrapolation_error,
 };

@@ -12,6 +12,10 @@ use super::table::{Fault, Row, Table};
 use crate::cost::{self, Facts};
 use crate::spec::{Fit, Gpu, LearnedModel};
 
+/// No last-level cache is this much faster than memory: 8.6 times on L40S, the largest measured
+/// (aiconfigurator@095f58a).
+const CACHE_OVER_MEMORY: f64 = 16.0;
+
 /// Is told of models as they are learned; `total` grows while tables are read.
 pub type Progress<'a> = dyn Fn(&str) + Sync + 'a;
 
@@ -68,7 +72,11 @@ pub trait Kind: Sync {
 }
 
 /// All kinds, one line each.
-pub const KINDS: &[&dyn Kind] = &[&Of::<cost::GemmForm>(PhantomData)];
+pub const KINDS: &[&dyn Kind] = &[
+    &Of::<cost::GemmForm>(PhantomData),
+    &Of::<cost::GroupedGemmForm>(PhantomData),
+    &Of::<cost::ElementwiseForm>(PhantomData),
+];
 
 /// The kinds of measurements that a table holds; `wanted` narrows them.
 ///
@@ -259,7 +267,17 @@ fn is_possible<F: Measured>(
     seen: &Observation<F::Shape>,
 ) -> Result<(), Fault> {
     let flops = F::flops(&seen.shape);
-    let peak = Facts::of(gpu, seen.operands).peak;
+    let Facts { peak, bandwidth, .. } = Facts::of(gpu, seen.operands);
+    let bytes = F::bytes(&seen.shape);
+    if bytes / seen.time_us > CACHE_OVER_MEMORY * bandwidth {
+        return Err(row.fault(format!(
+            "{:.1} TB/s are more than {CACHE_OVER_MEMORY} times the {:.2} of {}; are the times in \
+             us, the sizes in bytes?",
+            bytes / seen.time_us * 1e-6,
+            bandwidth * 1e-6,
+            gpu.name
+        )));
+    }
     if flops / seen.time_us <= peak {
         return Ok(());
     }

@@ -1,6 +1,8 @@
 //! Forms that tables hold measurements of: what a row says, and how much may be learned from rows.
 
+mod elementwise;
 mod gemm;
+mod grouped_gemm;
 
 use super::boost::Growth;
 use super::table::{Fault, Row, Table};
@@ -47,6 +49,12 @@ pub trait Measured: Form {
 
     /// Arithmetic, FLOP; what a rate above the GPU's peak is told by. Zero where none is defined.
     fn flops(_: &Self::Shape) -> f64 {
+        0.0
+    }
+
+    /// Least traffic over memory, bytes; what a rate above any cache's is told by. Zero where none
+    /// is defined.
+    fn bytes(_: &Self::Shape) -> f64 {
         0.0
     }
 

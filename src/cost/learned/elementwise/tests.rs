@@ -1,0 +1,1 @@
+//! Tests of the form of passes over memory.
