@@ -14,5 +14,6 @@ pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
     Answer, DEPTH_MAX, ElementwiseForm, ElementwiseShape, ExpertLayer, ExpertLoad, FEATURES_MAX,
     Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm, GroupedShape, GroupedWork,
-    LEAF_UNIT, LOAD_CLASSES, Learned, Parameter, Split, Tree, Trees, extrapolation_error,
+    LEAF_UNIT, LOAD_CLASSES, Learned, LearnedPasses, LearnedProducts, Parameter, Split, Tree,
+    Trees, extrapolation_error,
 };

@@ -6,6 +6,7 @@ mod form;
 mod gemm;
 mod grouped_gemm;
 mod model;
+mod passes;
 mod trees;
 
 pub use elementwise::{ElementwiseForm, ElementwiseShape};
@@ -14,6 +15,7 @@ pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};
 pub use gemm::{GemmForm, GemmShape};
 pub use grouped_gemm::{ExpertLayer, GroupedGemmForm, GroupedShape, GroupedWork};
 pub use model::{Answer, Learned};
+pub use passes::{LearnedPasses, LearnedProducts};
 pub use trees::{DEPTH_MAX, LEAF_UNIT, Split, Tree, Trees};
 
 /// Expected relative error, one sigma, of a model scaled from another GPU at some distance

@@ -1,11 +1,13 @@
 //! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
+mod calibrate_passes;
 mod cli;
 mod comparison;
 mod data_files;
 mod engine;
 mod generated;
 mod hand_computed;
+mod measured_tables;
 mod plans;
 mod properties;
 mod published;

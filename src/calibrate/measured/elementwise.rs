@@ -51,7 +51,8 @@ impl Measured for ElementwiseForm {
         let element_bytes = shape.bytes / (shape.rows * shape.columns);
         if !ELEMENT_BYTES.contains(&element_bytes) {
             return Err(row.fault(format!(
-                "bytes is {}: {element_bytes:.3} for each of rows x cols elements; must be {} to {}",
+                "bytes is {}: {element_bytes:.3} for each of rows x cols elements; must be {} to \
+                 {}",
                 shape.bytes,
                 ELEMENT_BYTES.start(),
                 ELEMENT_BYTES.end()

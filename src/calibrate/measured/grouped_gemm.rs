@@ -168,7 +168,8 @@ fn layer(row: &Row<'_>, operands: DType) -> Result<(GroupedShape, String), Fault
 /// [`ExpertLoad::power_law`], drawn once for all rows that ask for the same.
 fn skewed(question: [f64; 5]) -> ExpertLoad {
     thread_local! {
-        static KNOWN: RefCell<BTreeMap<[u64; 5], ExpertLoad>> = const { RefCell::new(BTreeMap::new()) };
+        static KNOWN: RefCell<BTreeMap<[u64; 5], ExpertLoad>> =
+            const { RefCell::new(BTreeMap::new()) };
     }
     KNOWN.with_borrow_mut(|known| {
         *known.entry(question.map(f64::to_bits)).or_insert_with(|| {

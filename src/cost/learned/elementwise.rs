@@ -43,7 +43,8 @@ impl Form for ElementwiseForm {
     const VERSION: u32 = 1;
 
     const PARAMETERS: &'static [Parameter] = &[
-        // Before the bytes, which adds up with them; and the least time of a kernel, which does not.
+        // Before the bytes, which adds up with them; and the least time of a kernel, which does
+        // not.
         parameter("launch_us", 5.0, 0.2, 80.0),
         parameter("floor_us", 2.0, 0.2, 20.0),
         parameter("bandwidth_fraction", 0.7, 0.02, 1.2),

@@ -1,5 +1,5 @@
-//! Grouped GEMM: a product of its own for each group of rows, alone or in a fused mixture-of-experts
-//! layer with the passes around it.
+//! Grouped GEMM: a product of its own for each group of rows, alone or in a fused layer of
+//! experts with the passes around it.
 //!
 //! Form and typical values come from fits of 78,000 public timings on eight GPUs
 //! (aiconfigurator@095f58a: TensorRT-LLM's fused layers with CUTLASS and DeepGEMM, A100 also with

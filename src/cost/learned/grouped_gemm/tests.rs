@@ -51,12 +51,12 @@ fn product(load: ExpertLoad, n: f64, k: f64, layout: GemmLayout) -> GroupedShape
     GroupedShape { load, work, operand_bytes: 2.0 }
 }
 
-/// 64 groups of 1,024 rows, n = k = 4,096: 8 x 32 tiles of 128 x 128 a group are 16,384 tiles, 124.1
-/// waves, 124.65 as 0.6 of the started one is paid whole. A tile takes 2 x 128 x 128 x (4,096 +
-/// 300) / (0.7 x 7.492 MFLOP/us) = 27.46 us, all 3,423 us. Memory: 64 weights of 33.6 MB, each of
-/// 7 further tiles reads 0.1 x 33.6/(33.6 + 52) of them anew: 2.74 GB at 0.8 x 3.35 TB/s, 1,021 us;
-/// rows 65,536 x 16 KiB = 1.07 GB at 0.6: 534 us. Together (3,423^4 + 1,555^4)^(1/4) = 3,459 us,
-/// launch 20 us and groups 64 x 0.05 us: 3,482 us.
+/// 64 groups of 1,024 rows, n = k = 4,096: 8 x 32 tiles of 128 x 128 a group are 16,384 tiles,
+/// 124.1 waves, 124.65 as 0.6 of the started one is paid whole. A tile takes 2 x 128 x 128 x
+/// (4,096 + 300) / (0.7 x 7.492 MFLOP/us) = 27.46 us, all 3,423 us. Memory: 64 weights of 33.6 MB,
+/// each of 7 further tiles reads 0.1 x 33.6/(33.6 + 52) of them anew: 2.74 GB at 0.8 x 3.35 TB/s,
+/// 1,021 us; rows 65,536 x 16 KiB = 1.07 GB at 0.6: 534 us. Together (3,423^4 + 1,555^4)^(1/4) =
+/// 3,459 us, launch 20 us and groups 64 x 0.05 us: 3,482 us.
 #[test]
 fn a_product_is_its_waves_of_tiles() {
     let shape = product(ExpertLoad::balanced(65_536.0, 64.0), 4096.0, 4096.0, GemmLayout::Tn);
