@@ -5,8 +5,10 @@ mod expert_load;
 mod form;
 mod gemm;
 mod grouped_gemm;
+mod kernels;
 mod model;
 mod passes;
+mod transfer;
 mod trees;
 
 pub use elementwise::{ElementwiseForm, ElementwiseShape};
@@ -14,12 +16,8 @@ pub use expert_load::{ExpertLoad, LOAD_CLASSES};
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};
 pub use gemm::{GemmForm, GemmShape};
 pub use grouped_gemm::{ExpertLayer, GroupedGemmForm, GroupedShape, GroupedWork};
+pub use kernels::LearnedKernels;
 pub use model::{Answer, Learned};
 pub use passes::{LearnedPasses, LearnedProducts};
+pub use transfer::{Estimator, MeasuredOn};
 pub use trees::{DEPTH_MAX, LEAF_UNIT, Split, Tree, Trees};
-
-/// Expected relative error, one sigma, of a model scaled from another GPU at some distance
-/// ([`crate::spec::Gpu::distance`]).
-pub fn extrapolation_error(distance: f64) -> f64 {
-    0.05 + 0.08 * distance.max(0.0)
-}

@@ -76,6 +76,11 @@ impl LearnedPasses {
         Ok(Self { by_kind })
     }
 
+    /// Whether no kind has a model.
+    pub fn is_empty(&self) -> bool {
+        self.by_kind.is_empty()
+    }
+
     /// Time of a pass that reads and writes so many bytes; `None` where the stack's word counts.
     pub fn answer(&self, kind: MemoryKernel, bytes: f64) -> Option<Answer> {
         let (_, element_bytes, model) = self.by_kind.iter().find(|known| known.0 == kind)?;
@@ -92,7 +97,10 @@ impl KernelModel for LearnedPasses {
 
     fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
         let Kernel::Memory { kind, .. } = *kernel else { return None };
-        self.answer(kind, kernel.bytes().value()).map(prediction)
+        let Answer { time_us, relative_error, .. } = self.answer(kind, kernel.bytes().value())?;
+        // A longer stream than any measured is the same stream, a shorter one is all launch.
+        let (time, is_outside) = (Seconds::from_us(time_us), false);
+        Some(Prediction { time, relative_error, is_scaled: false, is_outside })
     }
 }
 
@@ -146,6 +154,11 @@ impl LearnedProducts {
         Ok(Self { by_format })
     }
 
+    /// Whether no format has a model.
+    pub fn is_empty(&self) -> bool {
+        self.by_format.is_empty()
+    }
+
     /// Time of a batched product; `None` where nothing like it was measured.
     pub fn answer(&self, kernel: &Kernel) -> Option<Answer> {
         let Kernel::Gemm { dtype, .. } = *kernel else { return None };
@@ -162,7 +175,9 @@ impl KernelModel for LearnedProducts {
     }
 
     fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
-        self.answer(kernel).map(prediction)
+        let Answer { time_us, relative_error, outside } = self.answer(kernel)?;
+        let (time, is_outside) = (Seconds::from_us(time_us), outside > 0.0);
+        Some(Prediction { time, relative_error, is_scaled: false, is_outside })
     }
 }
 
@@ -180,10 +195,6 @@ fn busy_only(model: &LearnedModel, gpu: &Gpu) -> LearnedModel {
         *launch_us = launch_us.min(floor_us);
     }
     model
-}
-
-fn prediction(answer: Answer) -> Prediction {
-    Prediction { time: Seconds::new(answer.time_us * 1e-6), relative_error: answer.relative_error }
 }
 
 #[cfg(test)]
