@@ -95,7 +95,7 @@ impl Measured for GroupedGemmForm {
         match rows {
             0..300 => Growth { trees: 0, depth: 0, rate: 0.0, ridge: 1.0, clip: 0.1 },
             300..1000 => Growth { trees: 40, depth: 4, rate: 0.15, ridge: 5.0, clip: 0.1 },
-            _ => Growth { trees: 120, depth: 6, rate: 0.15, ridge: 1.0, clip: 0.1 },
+            _ => Growth { trees: 120, depth: 6, rate: 0.15, ridge: 1.0, clip: 0.15 },
         }
     }
 }
