@@ -52,10 +52,10 @@ pub trait Measured: Form {
         0.0
     }
 
-    /// Least traffic over memory, bytes; what a rate above any cache's is told by. Zero where none
-    /// is defined.
-    fn bytes(_: &Self::Shape) -> f64 {
-        0.0
+    /// Least traffic to memory, bytes; what a rate far below the GPU's or above any cache's is told
+    /// by, where it is given.
+    fn bytes(_: &Self::Shape) -> Option<f64> {
+        None
     }
 
     /// Whether training runs shapes of this size.
@@ -66,11 +66,6 @@ pub trait Measured: Form {
     /// Cases whose model may answer for one that has none, nearest first.
     fn stand_ins(_case: &str) -> Vec<String> {
         Vec::new()
-    }
-
-    /// A shape for people.
-    fn describe(shape: &Self::Shape) -> String {
-        format!("{shape:?}")
     }
 
     /// Trees that as many rows can bear.

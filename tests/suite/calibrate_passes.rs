@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use stepcast::calibrate::{LearnOptions, Table};
 use stepcast::cost::{
     ElementwiseForm, ElementwiseShape, ExpertLayer, ExpertLoad, Facts, Form, GroupedGemmForm,
     GroupedShape, GroupedWork,
 };
 use stepcast::work::DType;
 
-use crate::measured_tables::{HeldOut, disturbed, errors, hardware, held_out, learn, shared_table};
+use crate::calibration::hardware;
+use crate::measured_tables::{HeldOut, disturbed, errors, held_out, learn, shared_table};
 
 /// Values of a form: those it starts from but for some.
 fn values<F: Form>(known: &[(&str, f64)]) -> Vec<f64> {
@@ -136,11 +138,10 @@ fn the_parameters_of_a_made_layer_of_experts_are_found_again_among_noise_and_out
 
 /// A row of a made table that cannot be, among ten that can.
 fn fault_of(kind: &str, header: &str, good: &str, bad: &str) -> String {
-    use stepcast::calibrate::Table;
     let text = format!("{header}\n{}{bad}\n", format!("{good}\n").repeat(10));
     let table = Table::read("table.csv", text.as_bytes()).unwrap();
     let kind = crate::measured_tables::kind(kind);
-    let learned = kind.learn(&[&table], &hardware(), None, &|_| {}).unwrap();
+    let learned = kind.learn(&[&table], &hardware(), &LearnOptions::default(), &|_| {}).unwrap();
     assert_eq!(learned.faults.len(), 1, "{:?}", learned.faults);
     learned.faults[0].to_string()
 }

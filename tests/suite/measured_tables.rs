@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use stepcast::calibrate::{CheckOptions, Checked, Hardware, KINDS, Kind, Table, residuals};
-use stepcast::spec::{Fit, Gpu, LearnedModel, Residuals};
+use stepcast::calibrate::{CheckOptions, Checked, KINDS, Kind, LearnOptions, Table, residuals};
+use stepcast::spec::{Fit, LearnedModel, Residuals};
+
+use crate::calibration::hardware;
 
 /// Text of a measured table that does not ship; `None`, said aloud, where it is not there.
 pub(crate) fn shared_table(name: &str) -> Option<String> {
@@ -22,19 +24,6 @@ pub(crate) fn shared_table(name: &str) -> Option<String> {
     Some(text)
 }
 
-/// The GPUs that ship.
-pub(crate) fn hardware() -> Hardware {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("hardware/gpus");
-    let entry = |entry: std::io::Result<fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        let gpu: Gpu = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        (path.file_stem().unwrap().to_str().unwrap().to_owned(), gpu)
-    };
-    let mut gpus: Vec<(String, Gpu)> = fs::read_dir(folder).unwrap().map(entry).collect();
-    gpus.sort_by(|left, right| left.0.cmp(&right.0));
-    Hardware::new(gpus)
-}
-
 /// A kind of cost by its name.
 pub(crate) fn kind(name: &str) -> &'static dyn Kind {
     *KINDS.iter().find(|kind| kind.name() == name).unwrap_or_else(|| panic!("no kind {name}"))
@@ -43,7 +32,8 @@ pub(crate) fn kind(name: &str) -> &'static dyn Kind {
 /// Learns from the text of a table.
 pub(crate) fn learn(name: &str, text: &str) -> Vec<(String, LearnedModel)> {
     let table = Table::read("table.csv", text.as_bytes()).unwrap();
-    let learned = kind(name).learn(&[&table], &hardware(), None, &|_| {}).unwrap();
+    let learned =
+        kind(name).learn(&[&table], &hardware(), &LearnOptions::default(), &|_| {}).unwrap();
     assert!(learned.faults.is_empty(), "{}", learned.faults[0]);
     learned.models
 }
@@ -94,7 +84,7 @@ pub(crate) fn held_out(name: &str, text: &str, shape: &[&str]) -> Vec<HeldOut> {
     let text = format!("{header}\n{}\n", judged.join("\n"));
     let table = Table::read("judged.csv", text.as_bytes()).unwrap();
     let (checked, faults) =
-        kind(name).check(&table, &hardware(), &fits, CheckOptions::default()).unwrap();
+        kind(name).check(&table, &hardware(), &fits, &CheckOptions::default()).unwrap();
     assert!(faults.is_empty(), "{}", faults[0]);
     let row = |checked: Checked| {
         // Line 1 is the header.

@@ -71,8 +71,8 @@ impl Measured for ElementwiseForm {
         }])
     }
 
-    fn bytes(shape: &ElementwiseShape) -> f64 {
-        shape.bytes
+    fn bytes(shape: &ElementwiseShape) -> Option<f64> {
+        Some(shape.bytes)
     }
 
     fn growth(rows: usize) -> Growth {

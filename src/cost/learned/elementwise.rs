@@ -72,6 +72,11 @@ impl Form for ElementwiseForm {
         "log_cache",
     ];
 
+    fn describe(shape: &ElementwiseShape) -> String {
+        let ElementwiseShape { rows, columns, bytes } = shape;
+        format!("{rows}x{columns} {bytes} bytes")
+    }
+
     fn time_us(values: &[f64], facts: &Facts, shape: &ElementwiseShape) -> f64 {
         let fits = (values[at::CACHE_SHARE] * facts.cache_bytes / shape.bytes).ln();
         let cached = 1.0 / (1.0 + (-values[at::CACHE_STEEPNESS] * fits).exp());

@@ -209,6 +209,19 @@ impl Form for GroupedGemmForm {
         "layout",
     ];
 
+    fn describe(shape: &GroupedShape) -> String {
+        let (rows, groups) = (shape.load.total_rows(), shape.load.active_groups());
+        let rows = format!("{rows:.0} rows in {groups:.0} groups, at most {}", shape.load.rows[0]);
+        match shape.work {
+            GroupedWork::Product { n, k, layout, .. } => format!("{rows}, {n}x{k} {layout:?}"),
+            GroupedWork::Layer(layer) => {
+                let ExpertLayer { tokens, topk, experts, hidden, inter, gated, .. } = layer;
+                let gate = if gated { " gated" } else { "" };
+                format!("{rows}, {tokens} tokens top {topk} of {experts}, {hidden}x{inter}{gate}")
+            }
+        }
+    }
+
     fn time_us(values: &[f64], facts: &Facts, shape: &GroupedShape) -> f64 {
         let groups = match shape.work {
             GroupedWork::Product { .. } => shape.load.active_groups(),

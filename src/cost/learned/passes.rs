@@ -11,6 +11,7 @@ use super::elementwise::{ElementwiseForm, ElementwiseShape};
 use super::form::{Facts, Form};
 use super::grouped_gemm::{GroupedGemmForm, GroupedShape};
 use super::model::{Answer, Learned};
+use crate::cost::book::Evidence;
 use crate::cost::kernel::{KernelModel, Prediction};
 use crate::spec::{Gpu, LearnedModel};
 use crate::units::Seconds;
@@ -97,10 +98,9 @@ impl KernelModel for LearnedPasses {
 
     fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
         let Kernel::Memory { kind, .. } = *kernel else { return None };
-        let Answer { time_us, relative_error, .. } = self.answer(kind, kernel.bytes().value())?;
+        let answer = self.answer(kind, kernel.bytes().value())?;
         // A longer stream than any measured is the same stream, a shorter one is all launch.
-        let (time, is_outside) = (Seconds::from_us(time_us), false);
-        Some(Prediction { time, relative_error, is_scaled: false, is_outside })
+        Some(prediction(Answer { outside: 0.0, ..answer }))
     }
 }
 
@@ -175,9 +175,7 @@ impl KernelModel for LearnedProducts {
     }
 
     fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
-        let Answer { time_us, relative_error, outside } = self.answer(kernel)?;
-        let (time, is_outside) = (Seconds::from_us(time_us), outside > 0.0);
-        Some(Prediction { time, relative_error, is_scaled: false, is_outside })
+        self.answer(kernel).map(prediction)
     }
 }
 
@@ -195,6 +193,16 @@ fn busy_only(model: &LearnedModel, gpu: &Gpu) -> LearnedModel {
         *launch_us = launch_us.min(floor_us);
     }
     model
+}
+
+fn prediction(answer: Answer) -> Prediction {
+    let Answer { time_us, relative_error, outside, is_measured } = answer;
+    Prediction {
+        time: Seconds::from_us(time_us),
+        relative_error,
+        evidence: if is_measured { Evidence::MeasuredTable } else { Evidence::Fit },
+        is_outside: outside > 0.0,
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +230,7 @@ mod tests {
             domain: BTreeMap::new(),
             relative_error: 0.05,
             residuals: BTreeMap::new(),
+            measured_us: BTreeMap::new(),
             correction: Vec::new(),
             error: Vec::new(),
         }
