@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use stepcast::spec::DataSources;
 
+mod calibrate;
 mod check;
 mod compare;
 mod data;
@@ -43,6 +44,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Compare scenarios or variations of one, best first
     Compare(compare::CompareArgs),
+    /// Learn cost models from measured tables, or check them against tables
+    Calibrate(calibrate::CalibrateArgs),
     /// Check a scenario without simulating it
     Check(check::CheckArgs),
     /// List what ships and what your own folders add
@@ -106,6 +109,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Simulate(args) => simulate::run(&args, &context),
         Command::Compare(args) => compare::run(&args, &context),
+        Command::Calibrate(args) => calibrate::run(&args, &context),
         Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Schema(args) => schema::run(&args),

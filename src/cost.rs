@@ -11,4 +11,7 @@ pub use collective::{
     Protocol, Round, Steps,
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
-pub use learned::{FEATURES_MAX, Facts, Features, Form, Parameter};
+pub use learned::{
+    Answer, DEPTH_MAX, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT,
+    Learned, Parameter, Split, Tree, Trees, extrapolation_error,
+};

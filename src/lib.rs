@@ -25,6 +25,7 @@
 //! and equal inputs give equal bytes. `ARCHITECTURE.md` maps the tree, `DESIGN.md` says why.
 
 pub mod analysis;
+pub mod calibrate;
 pub mod cost;
 pub mod des;
 pub mod graph;

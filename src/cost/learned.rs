@@ -4,7 +4,19 @@ mod attention;
 mod attention_backward;
 mod blocks;
 mod form;
+mod gemm;
+mod model;
+mod trees;
 
 pub use attention::{AttentionForward, AttentionShape};
 pub use attention_backward::{AttentionBackward, AttentionBackwardShape};
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};
+pub use gemm::{GemmForm, GemmShape};
+pub use model::{Answer, Learned};
+pub use trees::{DEPTH_MAX, LEAF_UNIT, Split, Tree, Trees};
+
+/// Expected relative error, one sigma, of a model scaled from another GPU at some distance
+/// ([`crate::spec::Gpu::distance`]).
+pub fn extrapolation_error(distance: f64) -> f64 {
+    0.05 + 0.08 * distance.max(0.0)
+}

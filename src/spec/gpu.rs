@@ -68,6 +68,20 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// How unlike another GPU: natural logarithms of the ratios of peak per SM, bandwidth and SM
+    /// count, half of those of cache and power, and one more for another architecture.
+    pub fn distance(&self, other: &Self) -> f64 {
+        let log = |own: f64, others: f64| (own.max(1.0) / others.max(1.0)).ln().abs();
+        let per_sm = |gpu: &Self| gpu.peak_fp16.value() / gpu.sm_count.max(1) as f64;
+        let architecture = f64::from(u8::from(self.architecture != other.architecture));
+        architecture
+            + log(per_sm(self), per_sm(other))
+            + log(self.memory_bandwidth.value(), other.memory_bandwidth.value())
+            + log(self.sm_count as f64, other.sm_count as f64)
+            + 0.5 * log(self.l2_cache.value(), other.l2_cache.value())
+            + 0.5 * log(self.tdp.value(), other.tdp.value())
+    }
+
     /// Peak that utilisation is measured against when linear layers train in a format: frameworks
     /// train "fp32" with tf32 products where the GPU has them.
     pub fn training_peak(&self, dtype: DType) -> FlopsPerSecond {

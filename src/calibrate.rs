@@ -1,0 +1,18 @@
+//! Measurements to fits: tables in, cost models with their residuals out.
+
+mod accuracy;
+mod boost;
+mod hardware;
+mod kind;
+mod learn;
+mod measured;
+mod provenance;
+mod solve;
+mod table;
+
+pub use accuracy::{Checked, Group, groups, overall, quantile, residuals};
+pub use boost::Growth;
+pub use hardware::Hardware;
+pub use kind::{CheckOptions, KINDS, Kind, Learned, Progress, kinds_of};
+pub use measured::{Measured, Observation};
+pub use table::{Fault, Row, Table};

@@ -1,0 +1,350 @@
+//! Kinds of costs that can be learned and checked, listed in [`KINDS`].
+
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use super::accuracy::Checked;
+use super::hardware::Hardware;
+use super::learn::learn;
+use super::measured::{Measured, Observation};
+use super::table::{Fault, Row, Table};
+use crate::cost::{self, Facts};
+use crate::spec::{Fit, Gpu, LearnedModel};
+
+/// Is told of models as they are learned; `total` grows while tables are read.
+pub type Progress<'a> = dyn Fn(&str) + Sync + 'a;
+
+/// What was learned from tables, and the rows that were left out.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    /// The GPU's file and its model.
+    pub models: Vec<(String, LearnedModel)>,
+    /// Rows that were left out.
+    pub faults: Vec<Fault>,
+}
+
+/// How tables are checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Whether each GPU is predicted from the models of the others.
+    pub leave_gpu_out: bool,
+}
+
+/// A kind of cost.
+pub trait Kind: Sync {
+    /// Name, as `--kind` takes it.
+    fn name(&self) -> &'static str;
+
+    /// Whether a table holds measurements of this kind.
+    fn recognises(&self, table: &Table) -> bool;
+
+    /// Columns that such a table has.
+    fn columns(&self) -> &'static [&'static str];
+
+    /// Learns a model for each GPU and case in the tables.
+    ///
+    /// # Errors
+    /// When a table cannot be used at all.
+    fn learn(
+        &self,
+        tables: &[&Table],
+        hardware: &Hardware,
+        gpu: Option<&str>,
+        progress: &Progress<'_>,
+    ) -> Result<Learned, Fault>;
+
+    /// Predicts every row of a table.
+    ///
+    /// # Errors
+    /// When the table cannot be used at all.
+    fn check(
+        &self,
+        table: &Table,
+        hardware: &Hardware,
+        fits: &[Fit],
+        options: CheckOptions,
+    ) -> Result<(Vec<Checked>, Vec<Fault>), Fault>;
+}
+
+/// All kinds, one line each.
+pub const KINDS: &[&dyn Kind] = &[&Of::<cost::GemmForm>(PhantomData)];
+
+/// The kinds of measurements that a table holds; `wanted` narrows them.
+///
+/// # Errors
+/// When there are none.
+pub fn kinds_of(table: &Table, wanted: Option<&str>) -> Result<Vec<&'static dyn Kind>, Fault> {
+    let all = KINDS.iter().copied().filter(|kind| wanted.is_none_or(|name| kind.name() == name));
+    let found: Vec<_> = all.clone().filter(|kind| kind.recognises(table)).collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let known: Vec<String> =
+        all.map(|kind| format!("{}: {}", kind.name(), kind.columns().join(","))).collect();
+    Err(table.fault(format!(
+        "the columns {} are those of no kind of measurement; wanted are gpu (or --gpu) and, for {}",
+        table.columns().join(","),
+        known.join("; for ")
+    )))
+}
+
+/// A kind whose models are forms.
+struct Of<F>(PhantomData<F>);
+
+impl<F: Measured> Kind for Of<F> {
+    fn name(&self) -> &'static str {
+        F::KIND
+    }
+
+    fn recognises(&self, table: &Table) -> bool {
+        F::recognises(table)
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        F::COLUMNS
+    }
+
+    fn learn(
+        &self,
+        tables: &[&Table],
+        hardware: &Hardware,
+        gpu: Option<&str>,
+        progress: &Progress<'_>,
+    ) -> Result<Learned, Fault> {
+        let mut faults = Vec::new();
+        let mut observations = Vec::new();
+        for table in tables {
+            let seen = observe::<F>(table, hardware, gpu)?;
+            observations.extend(seen.observations);
+            faults.extend(seen.faults);
+        }
+        let mut groups: BTreeMap<(&str, &str), Vec<&Seen<F>>> = BTreeMap::new();
+        for seen in &observations {
+            groups.entry((&seen.file, &seen.observation.case)).or_default().push(seen);
+        }
+        let (own, dependent): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|((_, case), _)| F::stand_ins(case).is_empty());
+        let mut models: Vec<(String, LearnedModel)> = Vec::new();
+        for phase in [own, dependent] {
+            let found: Vec<_> = phase
+                .into_par_iter()
+                .map(|((file, case), rows)| {
+                    let start = start::<F>(file, case, rows[0].gpu, hardware, &models);
+                    let rows_of: Vec<_> = rows.iter().map(|seen| &seen.observation).collect();
+                    let facts = Facts::of(rows[0].gpu, rows[0].observation.operands);
+                    let model = learn::<F>(&rows_of, &facts, &start);
+                    progress(&format!("{file} {} {case}", F::KIND));
+                    (file.to_owned(), model)
+                })
+                .collect();
+            models.extend(found);
+        }
+        Ok(Learned { models, faults })
+    }
+
+    fn check(
+        &self,
+        table: &Table,
+        hardware: &Hardware,
+        fits: &[Fit],
+        options: CheckOptions,
+    ) -> Result<(Vec<Checked>, Vec<Fault>), Fault> {
+        let seen = observe::<F>(table, hardware, None)?;
+        let mut models: BTreeMap<(String, String), Option<Answering<F>>> = BTreeMap::new();
+        let mut checked = Vec::new();
+        for Seen { file, gpu, observation } in &seen.observations {
+            let key = (file.clone(), observation.case.clone());
+            if !models.contains_key(&key) {
+                let found = answering::<F>(file, gpu, observation, hardware, fits, options)
+                    .map_err(|why| table.fault(why))?;
+                models.insert(key.clone(), found);
+            }
+            let Some(Some(model)) = models.get(&key) else { continue };
+            let answer = model.model.predict(&observation.shape);
+            checked.push(Checked {
+                table: table.name.clone(),
+                line: observation.line,
+                gpu: observation.gpu.clone(),
+                kind: F::KIND,
+                dtype: observation.dtype.clone(),
+                shape: format!("{:?}", observation.shape),
+                measured_us: observation.time_us,
+                predicted_us: answer.time_us,
+                relative_error: answer.relative_error.hypot(model.more_error),
+                answered_by: model.name.clone(),
+                is_training: F::is_training(&observation.shape),
+            });
+        }
+        let mut faults = seen.faults;
+        for ((file, case), _) in models.iter().filter(|(_, model)| model.is_none()) {
+            faults.push(table.fault(format!(
+                "no fit answers for {} {case:?} on {file}: rows left out",
+                F::KIND
+            )));
+        }
+        Ok((checked, faults))
+    }
+}
+
+/// An observation with the GPU that it is of.
+struct Seen<'a, F: Measured> {
+    file: String,
+    gpu: &'a Gpu,
+    observation: Observation<F::Shape>,
+}
+
+struct Observed<'a, F: Measured> {
+    observations: Vec<Seen<'a, F>>,
+    faults: Vec<Fault>,
+}
+
+/// Reads all rows of a table; those with faults are left out and told.
+fn observe<'a, F: Measured>(
+    table: &Table,
+    hardware: &'a Hardware,
+    only: Option<&str>,
+) -> Result<Observed<'a, F>, Fault> {
+    let only = match only {
+        None => None,
+        Some(name) => Some(known(hardware, name).map_err(|why| table.fault(why))?),
+    };
+    if only.is_none() && !table.has("gpu") {
+        return Err(table.fault("has no column gpu; say which one it is with --gpu"));
+    }
+    let (mut observations, mut faults) = (Vec::new(), Vec::new());
+    for row in table.rows() {
+        let one = || -> Result<Vec<Seen<'a, F>>, Fault> {
+            row.is_whole()?;
+            let name = row.text("gpu").or(only.map(|only| only.0)).unwrap_or_default();
+            let (file, gpu) = known(hardware, name).map_err(|why| row.fault(why))?;
+            if only.is_some_and(|only| only.0 != file) {
+                return Ok(Vec::new());
+            }
+            let found = F::observe(&row, name)?;
+            found.iter().try_for_each(|seen| is_possible::<F>(&row, gpu, seen))?;
+            let seen = |observation| Seen { file: file.to_owned(), gpu, observation };
+            Ok(found.into_iter().map(seen).collect())
+        };
+        match one() {
+            Ok(found) => observations.extend(found),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if observations.is_empty() || faults.len() > table.rows().len() / 2 {
+        let first = faults.first().map_or_else(String::new, |fault| format!(", first {fault}"));
+        return Err(table.fault(format!(
+            "{} of {} rows cannot be used{first}; times are in us, sizes in elements or bytes",
+            faults.len(),
+            table.rows().len()
+        )));
+    }
+    Ok(Observed { observations, faults })
+}
+
+fn known<'a>(hardware: &'a Hardware, name: &str) -> Result<(&'a str, &'a Gpu), String> {
+    hardware.find(name).ok_or_else(|| {
+        format!(
+            "GPU {name:?} is unknown; known are {}, their names and aliases: add a file in \
+             hardware/gpus (or below --data)",
+            hardware.names().collect::<Vec<_>>().join(", ")
+        )
+    })
+}
+
+/// Whether a row is within what the GPU can do.
+fn is_possible<F: Measured>(
+    row: &Row<'_>,
+    gpu: &Gpu,
+    seen: &Observation<F::Shape>,
+) -> Result<(), Fault> {
+    let flops = F::flops(&seen.shape);
+    let peak = Facts::of(gpu, seen.operands).peak;
+    if flops / seen.time_us <= peak {
+        return Ok(());
+    }
+    Err(row.fault(format!(
+        "{:.0} TFLOP/s are more than the {:.0} of {}; are the times in us, is it this GPU?",
+        flops / seen.time_us * 1e-6,
+        peak * 1e-6,
+        gpu.name
+    )))
+}
+
+/// Where the search for parameters starts: at those of a case that this one leans on, of this GPU
+/// or the nearest, else at those of the form.
+fn start<F: Measured>(
+    file: &str,
+    case: &str,
+    gpu: &Gpu,
+    hardware: &Hardware,
+    models: &[(String, LearnedModel)],
+) -> Vec<f64> {
+    for stand_in in F::stand_ins(case) {
+        let of_case = || models.iter().filter(|(_, model)| model.case == stand_in);
+        let nearest = hardware.nearest(gpu, of_case().map(|(name, _)| name.as_str()));
+        let own = of_case().find(|(name, _)| name == file);
+        if let Some((_, model)) =
+            own.or_else(|| of_case().find(|(name, _)| Some(name.as_str()) == nearest))
+        {
+            let value = |parameter: &cost::Parameter| model.parameters[parameter.name];
+            return F::PARAMETERS.iter().map(value).collect();
+        }
+    }
+    F::PARAMETERS.iter().map(|parameter| parameter.start).collect()
+}
+
+struct Answering<F: Measured> {
+    model: cost::Learned<F>,
+    name: String,
+    /// On top of the model's own, for a GPU that it was not learned on.
+    more_error: f64,
+}
+
+/// The model that answers for a row: of its GPU and case, of a case that stands in, or scaled from
+/// the nearest GPU.
+fn answering<F: Measured>(
+    file: &str,
+    gpu: &Gpu,
+    observation: &Observation<F::Shape>,
+    hardware: &Hardware,
+    fits: &[Fit],
+    options: CheckOptions,
+) -> Result<Option<Answering<F>>, String> {
+    let facts = Facts::of(gpu, observation.operands);
+    let cases = [vec![observation.case.clone()], F::stand_ins(&observation.case)].concat();
+    let model_of = |fit: &'_ Fit, case: &str| -> Option<LearnedModel> {
+        fit.models.iter().find(|model| model.kind == F::KIND && model.case == case).cloned()
+    };
+    for case in &cases {
+        for fit in fits.iter().filter(|fit| fit.gpu.as_deref() == Some(file)) {
+            if let Some(model) = model_of(fit, case).filter(|_| !options.leave_gpu_out) {
+                let model = cost::Learned::new(&model, facts)?;
+                return Ok(Some(Answering { model, name: "fit".to_owned(), more_error: 0.0 }));
+            }
+        }
+    }
+    for case in &cases {
+        let others = || {
+            let other = |fit: &&Fit| fit.gpu.as_deref().is_some_and(|name| name != file);
+            fits.iter().filter(other).filter(|fit| model_of(fit, case).is_some())
+        };
+        let Some(nearest) = hardware.nearest(gpu, others().filter_map(|fit| fit.gpu.as_deref()))
+        else {
+            continue;
+        };
+        let Some(model) = others()
+            .find(|fit| fit.gpu.as_deref() == Some(nearest))
+            .and_then(|fit| model_of(fit, case))
+        else {
+            continue;
+        };
+        let distance = hardware.find(nearest).map_or(1.0, |(_, known)| gpu.distance(known));
+        return Ok(Some(Answering {
+            model: cost::Learned::new(&model, facts)?,
+            name: format!("scaled from {nearest}"),
+            more_error: cost::extrapolation_error(distance),
+        }));
+    }
+    Ok(None)
+}

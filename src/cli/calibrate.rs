@@ -1,0 +1,132 @@
+//! `stepcast calibrate`: measured tables to fits, and how far predictions are from tables.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use stepcast::calibrate::{Fault, Hardware, Table};
+use stepcast::spec::{Fit, Gpu, Kind, Problem, Problems, load_part};
+
+use super::{Context, diagnostics};
+
+mod check;
+mod learn;
+mod residuals;
+
+/// Larger tables, unpacked, are refused.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Rows left out that are named one by one; the others are counted.
+const FAULTS_NAMED: usize = 10;
+
+/// Arguments of `calibrate`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct CalibrateArgs {
+    #[command(subcommand)]
+    command: Option<CalibrateCommand>,
+    #[command(flatten)]
+    learn: learn::LearnArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum CalibrateCommand {
+    /// Predict every row of measured tables with the fits that ship; fit nothing
+    Check(check::CheckArgs),
+}
+
+/// Kind of cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CostKind {
+    Gemm,
+    Attention,
+    AttentionBackward,
+    GroupedGemm,
+    Elementwise,
+    Collective,
+    AllToAll,
+}
+
+impl CostKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gemm => "gemm",
+            Self::Attention => "attention",
+            Self::AttentionBackward => "attention-backward",
+            Self::GroupedGemm => "grouped-gemm",
+            Self::Elementwise => "elementwise",
+            Self::Collective => "collective",
+            Self::AllToAll => "all-to-all",
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &CalibrateArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Some(CalibrateCommand::Check(check)) => check::run(check, context),
+        None => learn::run(&args.learn, context),
+    }
+}
+
+/// A fault of a table is a fault of an input.
+fn refused(fault: &Fault) -> Problems {
+    Problem::new("", fault.to_string()).into()
+}
+
+/// Reads tables, packed or not.
+fn read_tables(files: &[PathBuf]) -> anyhow::Result<Vec<Table>> {
+    files.iter().map(|path| read_table(path)).collect()
+}
+
+fn read_table(path: &Path) -> anyhow::Result<Table> {
+    let wrong = |why: String| {
+        anyhow::Error::from(Problems::from(Problem::new("", format!("{}: {why}", path.display()))))
+    };
+    let file = match File::open(path) {
+        Ok(_) if path.is_dir() => return Err(wrong("it is a folder; wants a CSV file".to_owned())),
+        Ok(file) => BufReader::new(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(wrong("no such file".to_owned()));
+        }
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    let packed = path.extension().is_some_and(|extension| extension == "gz");
+    let text: Box<dyn Read> =
+        if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let name = path
+        .file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Table::read(&name, text.take(MOST_BYTES)).map_err(|fault| refused(&fault).into())
+}
+
+/// All GPUs that are known.
+fn hardware(context: &Context) -> anyhow::Result<Hardware> {
+    let names = context.sources.names(Kind::Gpu);
+    let load = |name: String| {
+        let gpu = load_part::<Gpu>(&context.sources, Kind::Gpu, &name)?;
+        Ok::<_, Problems>((name, gpu))
+    };
+    let gpus = names.into_iter().map(load).collect::<Result<Vec<_>, _>>();
+    Ok(Hardware::new(gpus.context("GPU files cannot be read")?))
+}
+
+/// All fits that are known.
+fn fits(context: &Context) -> Result<Vec<Fit>, Problems> {
+    let names = context.sources.names(Kind::Fit);
+    names.iter().map(|name| load_part::<Fit>(&context.sources, Kind::Fit, name)).collect()
+}
+
+/// Tells of rows that were left out.
+fn tell(faults: &[Fault], context: &Context) {
+    for fault in faults.iter().take(FAULTS_NAMED) {
+        diagnostics::note(context, "left out", &fault.to_string());
+    }
+    if faults.len() > FAULTS_NAMED {
+        let more = faults.len() - FAULTS_NAMED;
+        diagnostics::note(context, "left out", &format!("{more} more rows"));
+    }
+}
