@@ -12,6 +12,7 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    Answer, DEPTH_MAX, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT,
-    Learned, Parameter, Split, Tree, Trees, extrapolation_error,
+    Answer, AttentionBackward, AttentionBackwardShape, AttentionForward, AttentionKernels,
+    AttentionShape, DEPTH_MAX, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT,
+    Learned, Parameter, Split, Tree, Trees, attention_case, extrapolation_error,
 };

@@ -2,14 +2,16 @@
 
 mod attention;
 mod attention_backward;
+mod attention_kernels;
 mod blocks;
 mod form;
 mod gemm;
 mod model;
 mod trees;
 
-pub use attention::{AttentionForward, AttentionShape};
+pub use attention::{AttentionForward, AttentionShape, attention_case};
 pub use attention_backward::{AttentionBackward, AttentionBackwardShape};
+pub use attention_kernels::AttentionKernels;
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};
 pub use gemm::{GemmForm, GemmShape};
 pub use model::{Answer, Learned};

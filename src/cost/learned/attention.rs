@@ -224,6 +224,20 @@ impl Form for AttentionForward {
     }
 }
 
+/// Name of the case of a model: format, mask, family, and whether the time has the cache write of
+/// a serving framework.
+pub fn attention_case(format: &str, family: &str, causal: bool, cache_store: bool) -> String {
+    let mask = if causal { "causal" } else { "full" };
+    let path = if cache_store { " prefill" } else { "" };
+    format!("{format} {mask} {family}{path}")
+}
+
+/// Family in the name of a case of forward or backward: `flash3` of `16-bit causal flash3 prefill`
+/// and of `16-bit flash3`.
+pub(super) fn case_family(case: &str) -> Option<&str> {
+    case.split(' ').skip(1).find(|word| !matches!(*word, "causal" | "full"))
+}
+
 /// What long kernels take more: `1 + g / (1 + (threshold / time)^1.5)`, the form that measured
 /// GEMMs showed (aiconfigurator 095f58a, kernels above 1-3 ms).
 fn throttled(values: &[f64], time_us: f64) -> f64 {

@@ -94,22 +94,23 @@ impl Form for AttentionBackward {
 
     const VERSION: u32 = 1;
 
-    // Bounds are close: tables of backward are short, ten rows and fewer of some GPUs.
+    // Tables of backward are short, ten rows and fewer of some GPUs: starts are medians of what nine
+    // GPUs and families gave, and the search is drawn to them.
     const PARAMETERS: &'static [Parameter] = &[
         // Main kernel, row sums before and cast after.
-        parameter("launch_us", 8.0, 2.0, 20.0),
+        parameter("launch_us", 5.0, 0.5, 60.0),
         // Share of the peak while blocks of heads of 128 run along endless queries.
-        parameter("efficiency", 0.5, 0.1, 0.9),
+        parameter("efficiency", 0.5, 0.05, 1.2),
         // Queries whose time a block pays for prologue, diagonal and epilogue.
-        parameter("overhead_queries", 250.0, 50.0, 600.0),
+        parameter("overhead_queries", 150.0, 5.0, 2000.0),
         // Longest blocks that the last SM is behind the mean.
-        parameter("last_wave", 0.2, 0.05, 0.6),
+        parameter("last_wave", 0.12, 0.01, 1.0),
         // Width at which work per score that does not grow with it takes as long as the products.
-        parameter("width_overhead", 30.0, 15.0, 60.0),
+        parameter("width_overhead", 25.0, 3.0, 200.0),
         // Power of 128 / width that the rate loses beyond.
-        parameter("wide_loss", 0.5, 0.1, 1.0),
+        parameter("wide_loss", 0.65, 0.05, 3.0),
         // Weight of the forward's time against that of the sizes.
-        parameter("forward_share", 0.4, 0.05, 0.8),
+        parameter("forward_share", 0.25, 0.02, 0.95),
     ];
 
     const FEATURES: &'static [&'static str] = &[];
