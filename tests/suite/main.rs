@@ -6,6 +6,7 @@ mod data_files;
 mod engine;
 mod generated;
 mod hand_computed;
+mod measured_attention;
 mod plans;
 mod properties;
 mod published;

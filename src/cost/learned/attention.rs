@@ -140,7 +140,7 @@ impl Form for AttentionForward {
         "log_group",
         "log_sequences",
         "log_kv_sequences",
-        "head_dim",
+        "log_head_dim",
         "log_waves",
         "wave_fill",
         "log_time",
@@ -194,31 +194,34 @@ impl Form for AttentionForward {
         } else {
             time_us
         };
-        let log = |value: f64| value.max(f64::MIN_POSITIVE).log2() as f32;
+        // In single precision: logarithms are most of the time of a price.
+        let log = |value: f64| (value as f32).max(f32::MIN_POSITIVE).log2();
         let sequences = shape.batch * shape.heads;
         let blocks = (shape.query_length / FEATURE_QUERIES).ceil() * sequences;
         let waves = blocks / facts.sm_count;
-        let (batch, heads, kv_heads) = (log(shape.batch), log(shape.heads), log(shape.kv_heads));
-        let mut features = [0.0; FEATURES_MAX];
+        let (batch, length) = (log(shape.batch), log(shape.query_length));
+        let (heads, kv_heads) = (log(shape.heads), log(shape.kv_heads));
+        let width = log(shape.head_dim);
         let named = [
-            log(shape.query_length),
+            length,
             batch,
             heads,
             kv_heads,
             heads - kv_heads,
             batch + heads,
             batch + kv_heads,
-            shape.head_dim as f32,
+            width,
             log(waves),
             (waves / waves.ceil()) as f32,
             log(time_us),
-            batch + log(shape.query_length),
+            batch + length,
             log(2.0 * shape.key_bytes() / facts.cache_bytes),
             log(2.0 * shape.query_bytes() / facts.cache_bytes),
             (waves / 2.0).min(8.0).fract() as f32,
             (sequences / facts.sm_count).min(8.0).fract() as f32,
             heads.fract(),
         ];
+        let mut features = [0.0; FEATURES_MAX];
         features[..named.len()].copy_from_slice(&named);
         features
     }

@@ -13,11 +13,11 @@ use super::blocks::{Blocks, size};
 use super::{FEATURES_MAX, Facts, Features, Form, Parameter};
 
 /// Backward over forward on the mean of measured kernels (interquartile range 2.73-3.02).
-pub const BACKWARD_OVER_FORWARD: f64 = 2.87;
+pub(super) const BACKWARD_OVER_FORWARD: f64 = 2.87;
 
 /// Deterministic backward over the other: FlashAttention 4 on B200, 2505 and 2274 us
 /// (flash-attention issue 2280).
-pub const DETERMINISTIC: f64 = 2505.0 / 2274.0;
+const DETERMINISTIC: f64 = 2505.0 / 2274.0;
 
 /// Keys that a block of backward holds (FlashAttention 2 and 3 with heads of 64 to 128: 80-128).
 const BLOCK_KEYS: f64 = 128.0;
