@@ -13,6 +13,6 @@ pub use collective::{
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
     Answer, AttentionBackward, AttentionBackwardShape, AttentionForward, AttentionKernels,
-    AttentionShape, DEPTH_MAX, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT,
-    Learned, Parameter, Split, Tree, Trees, attention_case, extrapolation_error,
+    AttentionShape, DEPTH_MAX, Estimator, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape,
+    LEAF_UNIT, Learned, LearnedKernels, MeasuredOn, Parameter, Split, Tree, Trees, attention_case,
 };

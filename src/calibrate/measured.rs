@@ -61,6 +61,11 @@ pub trait Measured: Form {
         Vec::new()
     }
 
+    /// A shape for people.
+    fn describe(shape: &Self::Shape) -> String {
+        format!("{shape:?}")
+    }
+
     /// Trees that as many rows can bear.
     fn growth(rows: usize) -> Growth;
 

@@ -6,7 +6,9 @@ mod attention_kernels;
 mod blocks;
 mod form;
 mod gemm;
+mod kernels;
 mod model;
+mod transfer;
 mod trees;
 
 pub use attention::{AttentionForward, AttentionShape, attention_case};
@@ -14,11 +16,7 @@ pub use attention_backward::{AttentionBackward, AttentionBackwardShape};
 pub use attention_kernels::AttentionKernels;
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};
 pub use gemm::{GemmForm, GemmShape};
+pub use kernels::LearnedKernels;
 pub use model::{Answer, Learned};
+pub use transfer::{Estimator, MeasuredOn};
 pub use trees::{DEPTH_MAX, LEAF_UNIT, Split, Tree, Trees};
-
-/// Expected relative error, one sigma, of a model scaled from another GPU at some distance
-/// ([`crate::spec::Gpu::distance`]).
-pub fn extrapolation_error(distance: f64) -> f64 {
-    0.05 + 0.08 * distance.max(0.0)
-}

@@ -49,7 +49,7 @@ fn split(path: &Path, columns: &[&str]) -> (Table, Table) {
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
         let key: Vec<&str> = places.iter().map(|place| fields[*place]).collect();
-        let part = if hash(&key.join("|")) % HOLD_OUT == 0 { &mut held_out } else { &mut fitted };
+        let part = if hash(&key.join("|")).is_multiple_of(HOLD_OUT) { &mut held_out } else { &mut fitted };
         part.push_str(line);
         part.push('\n');
     }

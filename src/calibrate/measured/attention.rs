@@ -107,6 +107,12 @@ impl Measured for AttentionForward {
         is_training(shape.causal, shape.head_dim, shape.query_length)
     }
 
+    fn describe(shape: &AttentionShape) -> String {
+        let AttentionShape { batch, query_length, heads, kv_heads, head_dim, causal, .. } = shape;
+        let mask = if *causal { "causal" } else { "full" };
+        format!("{batch}x{query_length} {heads}/{kv_heads} heads of {head_dim} {mask}")
+    }
+
     fn growth(rows: usize) -> Growth {
         match rows {
             0..200 => Growth { trees: 0, depth: 0, rate: 0.0, ridge: 1.0, clip: 0.3 },
@@ -191,6 +197,12 @@ impl Measured for AttentionBackward {
 
     fn is_training(shape: &AttentionBackwardShape) -> bool {
         is_training(shape.causal, shape.head_dim, shape.query_length)
+    }
+
+    fn describe(shape: &AttentionBackwardShape) -> String {
+        let AttentionBackwardShape { batch, query_length, heads, kv_heads, head_dim, .. } = shape;
+        let mask = if shape.causal { "causal" } else { "full" };
+        format!("{batch}x{query_length} {heads}/{kv_heads} heads of {head_dim} {mask}")
     }
 
     fn stand_ins(case: &str) -> Vec<String> {

@@ -9,14 +9,19 @@
 use super::attention::case_family;
 use super::attention_backward::BACKWARD_OVER_FORWARD;
 use super::{
-    Answer, AttentionBackward, AttentionBackwardShape, AttentionForward, AttentionShape, Facts,
-    Form, Learned,
+    AttentionBackward, AttentionBackwardShape, AttentionForward, AttentionShape, Estimator, Form,
+    MeasuredOn,
 };
+use crate::cost::kernel::Prediction;
 use crate::spec::{Gpu, LearnedModel};
+use crate::units::Seconds;
 use crate::work::{AttentionFamily, DType, Kernel, Pass};
 
 /// Widest head that the measured kernels without a mask (vision encoders) have, padded.
 const FULL_WIDTH_MAX: f64 = 96.0;
+
+/// Width of the heads with which cuDNN was measured beside FlashAttention 3.
+const CUDNN_WIDTH: f64 = 64.0;
 
 /// Expected relative error of a ratio between families, one sigma: scatter of the anchors at
 /// [`forward_factor`].
@@ -28,14 +33,14 @@ const BARE_ERROR: f64 = 0.04;
 /// Expected relative error of [`BACKWARD_OVER_FORWARD`] where no backward was measured.
 const RATIO_ERROR: f64 = 0.12;
 
-/// A model with the family that it was learned of.
+/// What answers for a form, with the family that it was learned of.
 #[derive(Clone, Debug)]
 struct Of<F: Form> {
     family: String,
-    model: Learned<F>,
+    model: Estimator<F>,
 }
 
-/// What was learned of attention on a GPU.
+/// What was learned of attention on a GPU, or on those most like it.
 #[derive(Clone, Debug)]
 pub struct AttentionKernels {
     causal: Of<AttentionForward>,
@@ -44,51 +49,59 @@ pub struct AttentionKernels {
 }
 
 impl AttentionKernels {
-    /// From models in the order of their nearness to the GPU: its own first, then those that stand
-    /// in. `None` where there is no forward model.
+    /// From fits of the GPU, else of GPUs of the same vendor, nearest first. `None` where there is
+    /// no forward under a mask.
     ///
     /// # Errors
     /// When a model is of another version or lacks something.
-    pub fn new<'a>(
-        models: impl IntoIterator<Item = &'a LearnedModel>,
-        gpu: &Gpu,
-    ) -> Result<Option<Self>, String> {
+    pub fn new(gpu: &Gpu, fits: &[MeasuredOn<'_>]) -> Result<Option<Self>, String> {
         // 16-bit formats share models; GPUs without bf16 run fp16.
         let dtype = if gpu.peak_bf16.is_some() { DType::Bf16 } else { DType::Fp16 };
-        let facts = Facts::of(gpu, dtype);
-        let (mut causal, mut full, mut backward) =
-            (None, None, Vec::<Of<AttentionBackward>>::new());
-        for model in models {
-            let Some(family) = case_family(&model.case) else { continue };
-            let family = family.to_owned();
-            if model.kind == AttentionForward::KIND {
-                let place = if model.case.contains(" causal ") { &mut causal } else { &mut full };
-                if place.is_none() {
-                    *place = Some(Of { family, model: Learned::new(model, facts)? });
+        let mut near: Vec<MeasuredOn<'_>> =
+            fits.iter().filter(|known| known.gpu.vendor == gpu.vendor).copied().collect();
+        let distance = |known: &MeasuredOn<'_>| {
+            if known.gpu.name == gpu.name { -1.0 } else { gpu.distance(known.gpu) }
+        };
+        near.sort_by(|left, right| distance(left).total_cmp(&distance(right)));
+        let forward = |mask: &str| -> Result<Option<Of<AttentionForward>>, String> {
+            let Some(case) = near.iter().find_map(|known| forward_case(known, mask)) else {
+                return Ok(None);
+            };
+            let found = Estimator::new(gpu, dtype, &[case.to_owned()], &near)?;
+            let family = case_family(case).unwrap_or_default().to_owned();
+            Ok(found.map(|model| Of { family, model }))
+        };
+        let Some(causal) = forward("causal")? else { return Ok(None) };
+        let full = forward("full")?;
+        let mut backward = Vec::new();
+        let is_backward = |model: &&LearnedModel| model.kind == AttentionBackward::KIND;
+        let nearest = near.iter().find(|known| known.fit.models.iter().any(|it| is_backward(&it)));
+        if let Some(known) = nearest {
+            for learned in known.fit.models.iter().filter(is_backward) {
+                let Some(family) = case_family(&learned.case) else { continue };
+                let cases = [learned.case.clone()];
+                if let Some(model) = Estimator::new(gpu, dtype, &cases, &[*known])? {
+                    backward.push(Of { family: family.to_owned(), model });
                 }
-            } else if model.kind == AttentionBackward::KIND
-                && backward.iter().all(|known| known.family != family)
-            {
-                backward.push(Of { family, model: Learned::new(model, facts)? });
             }
         }
-        Ok(causal.map(|causal| Self { causal, full, backward }))
+        Ok(Some(Self { causal, full, backward }))
     }
 
     /// Time of an attention kernel of 16-bit operands; `None` for other kernels and formats.
-    pub fn predict(&self, kernel: &Kernel) -> Option<Answer> {
+    pub fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
         let Kernel::Attention { family, pass, dtype, .. } = *kernel else { return None };
         if !matches!(dtype, DType::Bf16 | DType::Fp16) {
             return None;
         }
         let shape = bare_shape(kernel)?;
-        match pass {
-            Pass::Forward => Some(self.forward(&shape, family)),
-            Pass::Backward => Some(self.backward(&shape, family)),
-        }
+        Some(match pass {
+            Pass::Forward => self.forward(&shape, family),
+            Pass::Backward => self.backward(&shape, family),
+        })
     }
 
-    fn forward(&self, shape: &AttentionShape, family: AttentionFamily) -> Answer {
+    fn forward(&self, shape: &AttentionShape, family: AttentionFamily) -> Prediction {
         let of = match &self.full {
             Some(full) if !shape.causal && shape.head_dim <= FULL_WIDTH_MAX => full,
             _ => &self.causal,
@@ -96,23 +109,22 @@ impl AttentionKernels {
         let factor = forward_factor(&of.family, family, shape);
         let answer = of.model.predict(shape);
         let family_error = if factor == 1.0 { 0.0 } else { FAMILY_ERROR };
-        Answer {
-            time_us: answer.time_us * factor,
+        Prediction {
+            time: Seconds::from_us(answer.time_us * factor),
             relative_error: answer.relative_error.hypot(BARE_ERROR).hypot(family_error),
-            outside: answer.outside,
+            is_scaled: of.model.scaled_from().is_some(),
+            is_outside: answer.outside > 0.0,
         }
     }
 
-    fn backward(&self, shape: &AttentionShape, family: AttentionFamily) -> Answer {
-        let measured = preferred(family)
-            .iter()
-            .find_map(|name| self.backward.iter().find(|of| of.family == *name));
-        let Some(of) = measured else {
+    fn backward(&self, shape: &AttentionShape, family: AttentionFamily) -> Prediction {
+        let known = |name: &&str| self.backward.iter().find(|of| of.family == **name);
+        let Some(of) = preferred(family, shape.head_dim).iter().find_map(known) else {
             let forward = self.forward(shape, family);
-            return Answer {
-                time_us: BACKWARD_OVER_FORWARD * forward.time_us,
+            return Prediction {
+                time: forward.time * BACKWARD_OVER_FORWARD,
                 relative_error: forward.relative_error.hypot(RATIO_ERROR),
-                outside: forward.outside,
+                ..forward
             };
         };
         let forward = self.forward(shape, learned_family(&of.family));
@@ -126,18 +138,31 @@ impl AttentionKernels {
             value_head_dim: shape.head_dim,
             causal: shape.causal,
             deterministic: false,
-            forward_us: forward.time_us,
+            forward_us: forward.time.us(),
         });
         let factor = backward_factor(&of.family, &self.causal.family, family);
         let family_error = if factor == 1.0 { 0.0 } else { FAMILY_ERROR };
         // Half of the forward's error: its time counts by a share of 0.1 to 0.5.
         let error = answer.relative_error.hypot(0.5 * forward.relative_error).hypot(family_error);
-        Answer {
-            time_us: answer.time_us * factor,
+        Prediction {
+            time: Seconds::from_us(answer.time_us * factor),
             relative_error: error,
-            outside: answer.outside.max(forward.outside),
+            is_scaled: forward.is_scaled || of.model.scaled_from().is_some(),
+            is_outside: forward.is_outside || answer.outside > 0.0,
         }
     }
+}
+
+/// The case of a fit that answers for forward: bare kernels before those of a framework.
+fn forward_case<'a>(known: &MeasuredOn<'a>, mask: &str) -> Option<&'a str> {
+    known
+        .fit
+        .models
+        .iter()
+        .filter(|model| model.kind == AttentionForward::KIND)
+        .map(|model| model.case.as_str())
+        .filter(|case| case.split(' ').any(|word| word == mask))
+        .min_by_key(|case| case.split(' ').any(|word| word == "prefill"))
 }
 
 /// The shape of an attention kernel as training runs it; `None` for other kernels.
@@ -179,9 +204,13 @@ fn learned_family(name: &str) -> AttentionFamily {
 
 /// Families whose backward answers for one, nearest first. `sdpa` is Transformer Engine's choice:
 /// cuDNN on Hopper and newer, FlashAttention 2 before.
-fn preferred(family: AttentionFamily) -> &'static [&'static str] {
+fn preferred(family: AttentionFamily, head_dim: f64) -> &'static [&'static str] {
     match family {
         AttentionFamily::Flash3 => &["flash3", "flash4", "asm", "cudnn", "sdpa", "flash2"],
+        // As forward: like FlashAttention 3 with heads wider than those that were measured of it.
+        AttentionFamily::Cudnn if head_dim > CUDNN_WIDTH => {
+            &["sdpa", "flash3", "cudnn", "flash4", "asm", "flash2"]
+        }
         AttentionFamily::Cudnn => &["cudnn", "sdpa", "flash3", "flash4", "asm", "flash2"],
         AttentionFamily::Flash2 | AttentionFamily::Flash1 | AttentionFamily::Unfused => {
             &["flash2", "flash1", "asm", "flash3", "cudnn", "sdpa", "flash4"]
@@ -210,7 +239,7 @@ fn forward_factor(learned: &str, family: AttentionFamily, shape: &AttentionShape
     };
     match (family, learned) {
         (AttentionFamily::Flash3, "trtllm") => 0.93,
-        (AttentionFamily::Cudnn, "flash3") if shape.head_dim <= 64.0 => 5315.0 / 4642.0,
+        (AttentionFamily::Cudnn, "flash3") if shape.head_dim <= CUDNN_WIDTH => 5315.0 / 4642.0,
         (AttentionFamily::Cudnn, "trtllm" | "flash4") => 1.05,
         (AttentionFamily::Flash3 | AttentionFamily::Cudnn, _) => 1.0,
         (AttentionFamily::Flash2, _) => second,

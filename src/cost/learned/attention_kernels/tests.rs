@@ -4,6 +4,7 @@ use super::*;
 use std::collections::BTreeMap;
 
 use crate::cost::kernel::fixture;
+use crate::spec::Fit;
 use crate::units::{BytesPerSecond, FlopsPerSecond};
 
 /// The sizes of an H100 SXM.
@@ -32,15 +33,23 @@ fn model<F: Form>(case: &str) -> LearnedModel {
     }
 }
 
+/// What is learned on an H100, asked for a GPU.
+fn learned(models: Vec<LearnedModel>, gpu: &Gpu) -> Result<Option<AttentionKernels>, String> {
+    let fit = Fit { models, ..Fit::default() };
+    AttentionKernels::new(gpu, &[MeasuredOn { fit: &fit, gpu: &h100() }])
+}
+
+fn kernels(models: Vec<LearnedModel>, gpu: &Gpu) -> AttentionKernels {
+    learned(models, gpu).expect("models of this version").expect("a forward model")
+}
+
 fn hopper(backward: &[&str]) -> AttentionKernels {
     let mut models = vec![
         model::<AttentionForward>("16-bit causal flash3 prefill"),
         model::<AttentionForward>("16-bit full flash3"),
     ];
     models.extend(backward.iter().map(|case| model::<AttentionBackward>(case)));
-    AttentionKernels::new(&models, &h100())
-        .expect("models of this version")
-        .expect("a forward model")
+    kernels(models, &h100())
 }
 
 fn kernel(family: AttentionFamily, pass: Pass) -> Kernel {
@@ -59,7 +68,7 @@ fn kernel(family: AttentionFamily, pass: Pass) -> Kernel {
 }
 
 fn time(kernels: &AttentionKernels, family: AttentionFamily, pass: Pass) -> f64 {
-    kernels.predict(&kernel(family, pass)).map_or(f64::NAN, |answer| answer.time_us)
+    kernels.predict(&kernel(family, pass)).map_or(f64::NAN, |answer| answer.time.us())
 }
 
 #[test]
@@ -99,15 +108,13 @@ fn wide_heads_without_a_mask_are_of_the_kernel_that_training_runs() {
         model::<AttentionForward>("16-bit full flash3"),
     ];
     models[1].parameters.insert("efficiency".to_owned(), 0.1);
-    let kernels = AttentionKernels::new(&models, &h100())
-        .expect("models of this version")
-        .expect("a forward model");
+    let kernels = kernels(models, &h100());
     let with = |width: u64| {
         let mut kernel = kernel(AttentionFamily::Flash3, Pass::Forward);
         if let Kernel::Attention { head_dim, causal, .. } = &mut kernel {
             (*head_dim, *causal) = (width, false);
         }
-        kernels.predict(&kernel).map_or(f64::NAN, |answer| answer.time_us)
+        kernels.predict(&kernel).map_or(f64::NAN, |answer| answer.time.us())
     };
     assert!(with(64) > 2.0 * with(128), "{} and {}", with(64), with(128));
 }
@@ -121,10 +128,10 @@ fn what_was_not_learned_is_left_to_others() {
     }
     assert_eq!(kernels.predict(&fp8), None);
     let backward = [model::<AttentionBackward>("16-bit flash3")];
-    assert!(matches!(AttentionKernels::new(&backward, &h100()), Ok(None)));
+    assert!(matches!(learned(backward.to_vec(), &h100()), Ok(None)));
     let mut old = model::<AttentionForward>("16-bit causal flash3 prefill");
     old.version += 1;
-    assert!(AttentionKernels::new(&[old], &h100()).is_err());
+    assert!(learned(vec![old], &h100()).is_err());
 }
 
 #[test]
@@ -136,4 +143,29 @@ fn families_that_were_not_measured_are_less_sure() {
         };
         assert!(error(AttentionFamily::Flash2) > error(AttentionFamily::Flash3) + 0.03);
     }
+}
+
+#[test]
+fn a_gpu_that_nobody_measured_is_scaled_and_one_of_another_vendor_is_left_to_others() {
+    let models = || {
+        vec![
+            model::<AttentionForward>("16-bit causal flash3 prefill"),
+            model::<AttentionBackward>("16-bit flash3"),
+        ]
+    };
+    let mut larger = h100();
+    larger.name = "a larger one".to_owned();
+    larger.sm_count *= 2;
+    larger.peak_bf16 = Some(FlopsPerSecond::new(2.0 * 989e12));
+    for pass in [Pass::Forward, Pass::Backward] {
+        let kernel = kernel(AttentionFamily::Flash3, pass);
+        let predict = |gpu: &Gpu| kernels(models(), gpu).predict(&kernel).expect("a price");
+        let (own, scaled) = (predict(&h100()), predict(&larger));
+        assert!(!own.is_scaled && scaled.is_scaled);
+        assert!(scaled.relative_error > own.relative_error);
+        let gain = own.time / scaled.time;
+        assert!((1.5..2.1).contains(&gain), "{gain} times as fast with twice the SMs");
+    }
+    larger.vendor = "amd".to_owned();
+    assert!(matches!(learned(models(), &larger), Ok(None)));
 }
