@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use stepcast::calibrate::{CheckOptions, Checked, Hardware, KINDS, Kind, Table, residuals};
-use stepcast::spec::{DataSources, Fit, Gpu, Kind as Part, Residuals, load_part};
+use stepcast::calibrate::{CheckOptions, Checked, KINDS, Kind, LearnOptions, Table, residuals};
+use stepcast::spec::{Fit, Residuals};
 
 /// GPUs of the issue that asks for these limits.
 const GPUS: [&str; 8] =
@@ -49,21 +49,13 @@ fn split(path: &Path, columns: &[&str]) -> (Table, Table) {
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
         let key: Vec<&str> = places.iter().map(|place| fields[*place]).collect();
-        let part = if hash(&key.join("|")).is_multiple_of(HOLD_OUT) { &mut held_out } else { &mut fitted };
+        let part =
+            if hash(&key.join("|")).is_multiple_of(HOLD_OUT) { &mut held_out } else { &mut fitted };
         part.push_str(line);
         part.push('\n');
     }
     let read = |name, text: String| Table::read(name, text.as_bytes()).expect("CSV");
     (read("fitted", fitted), read("held out", held_out))
-}
-
-fn hardware() -> Hardware {
-    let sources = DataSources::shipped();
-    let gpus = sources.names(Part::Gpu).into_iter().map(|name| {
-        let gpu = load_part::<Gpu>(&sources, Part::Gpu, &name).expect("a shipped GPU loads");
-        (name, gpu)
-    });
-    Hardware::new(gpus.collect())
 }
 
 /// Learns a kind from one part of a table and predicts the other.
@@ -75,8 +67,9 @@ fn judge(kind: &str, file: &str) -> Option<Vec<Checked>> {
     let columns = ["batch", "seq", "heads", "kv_heads", "head_dim", "causal"];
     let (fitted, held_out) = split(&folder.join(file), &columns);
     let kind: &dyn Kind = *KINDS.iter().find(|it| it.name() == kind).expect("a kind");
-    let hardware = hardware();
-    let learned = kind.learn(&[&fitted], &hardware, None, &|_| ()).expect("learns");
+    let hardware = crate::calibration::hardware();
+    let learned =
+        kind.learn(&[&fitted], &hardware, &LearnOptions::default(), &|_| ()).expect("learns");
     let mut fits: BTreeMap<String, Fit> = BTreeMap::new();
     for (gpu, model) in learned.models {
         let fit = fits.entry(gpu.clone()).or_default();
@@ -85,7 +78,7 @@ fn judge(kind: &str, file: &str) -> Option<Vec<Checked>> {
     }
     let fits: Vec<Fit> = fits.into_values().collect();
     let (rows, _) =
-        kind.check(&held_out, &hardware, &fits, CheckOptions::default()).expect("checks");
+        kind.check(&held_out, &hardware, &fits, &CheckOptions::default()).expect("checks");
     Some(rows)
 }
 

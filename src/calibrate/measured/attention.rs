@@ -103,14 +103,15 @@ impl Measured for AttentionForward {
         scores * shape.head_dim * if shape.causal { 2.0 } else { 4.0 }
     }
 
-    fn is_training(shape: &AttentionShape) -> bool {
-        is_training(shape.causal, shape.head_dim, shape.query_length)
+    fn bytes(shape: &AttentionShape) -> Option<f64> {
+        let AttentionShape { query_length, key_length, heads, kv_heads, .. } = shape;
+        // Queries, keys, values and output once, in 16 bits.
+        let rows = 2.0 * (heads * query_length + kv_heads * key_length);
+        Some(2.0 * shape.batch * shape.head_dim * rows)
     }
 
-    fn describe(shape: &AttentionShape) -> String {
-        let AttentionShape { batch, query_length, heads, kv_heads, head_dim, causal, .. } = shape;
-        let mask = if *causal { "causal" } else { "full" };
-        format!("{batch}x{query_length} {heads}/{kv_heads} heads of {head_dim} {mask}")
+    fn is_training(shape: &AttentionShape) -> bool {
+        is_training(shape.causal, shape.head_dim, shape.query_length)
     }
 
     fn growth(rows: usize) -> Growth {
@@ -197,12 +198,6 @@ impl Measured for AttentionBackward {
 
     fn is_training(shape: &AttentionBackwardShape) -> bool {
         is_training(shape.causal, shape.head_dim, shape.query_length)
-    }
-
-    fn describe(shape: &AttentionBackwardShape) -> String {
-        let AttentionBackwardShape { batch, query_length, heads, kv_heads, head_dim, .. } = shape;
-        let mask = if shape.causal { "causal" } else { "full" };
-        format!("{batch}x{query_length} {heads}/{kv_heads} heads of {head_dim} {mask}")
     }
 
     fn stand_ins(case: &str) -> Vec<String> {

@@ -152,6 +152,14 @@ impl Form for AttentionForward {
         "heads_over_power_of_two",
     ];
 
+    fn describe(shape: &AttentionShape) -> String {
+        let AttentionShape { heads, kv_heads, head_dim, .. } = shape;
+        let sizes = sizes(shape.batch, shape.query_length, shape.key_length, shape.causal);
+        // With its cache write it is other work.
+        let store = if shape.cache_store { " stored" } else { "" };
+        format!("{sizes} {heads}/{kv_heads} heads of {head_dim}{store}")
+    }
+
     fn time_us(values: &[f64], facts: &Facts, shape: &AttentionShape) -> f64 {
         let shape = shape.sane();
         let padded = (shape.head_dim / WIDTH_STEP).ceil() * WIDTH_STEP;
@@ -225,6 +233,15 @@ impl Form for AttentionForward {
         features[..named.len()].copy_from_slice(&named);
         features
     }
+}
+
+/// Sequences, their lengths and the mask, for people.
+pub(super) fn sizes(batch: f64, query_length: f64, key_length: f64, causal: bool) -> String {
+    let mask = if causal { "causal" } else { "full" };
+    if query_length == key_length {
+        return format!("{batch}x{query_length} {mask}");
+    }
+    format!("{batch}x{query_length}x{key_length} {mask}")
 }
 
 /// Name of the case of a model: format, mask, family, and whether the time has the cache write of

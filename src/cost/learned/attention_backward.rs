@@ -9,6 +9,7 @@
 //! time = launch + sizes^(1 - forward_share) x (2.87 forward)^forward_share
 //! ```
 
+use super::attention::sizes;
 use super::blocks::{Blocks, size};
 use super::{FEATURES_MAX, Facts, Features, Form, Parameter};
 
@@ -94,8 +95,8 @@ impl Form for AttentionBackward {
 
     const VERSION: u32 = 1;
 
-    // Tables of backward are short, ten rows and fewer of some GPUs: starts are medians of what nine
-    // GPUs and families gave, and the search is drawn to them.
+    // Tables of backward are short, ten rows and fewer of some GPUs: starts are medians of what
+    // nine GPUs and families gave, and the search is drawn to them.
     const PARAMETERS: &'static [Parameter] = &[
         // Main kernel, row sums before and cast after.
         parameter("launch_us", 5.0, 0.5, 60.0),
@@ -114,6 +115,13 @@ impl Form for AttentionBackward {
     ];
 
     const FEATURES: &'static [&'static str] = &[];
+
+    fn describe(shape: &AttentionBackwardShape) -> String {
+        let AttentionBackwardShape { heads, kv_heads, head_dim, value_head_dim, .. } = shape;
+        let sizes = sizes(shape.batch, shape.query_length, shape.key_length, shape.causal);
+        let order = if shape.deterministic { " deterministic" } else { "" };
+        format!("{sizes} {heads}/{kv_heads} heads of {head_dim}/{value_head_dim}{order}")
+    }
 
     fn time_us(values: &[f64], facts: &Facts, shape: &AttentionBackwardShape) -> f64 {
         let shape = shape.sane();

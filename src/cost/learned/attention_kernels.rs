@@ -8,13 +8,14 @@
 
 use super::attention::case_family;
 use super::attention_backward::BACKWARD_OVER_FORWARD;
+use super::kernels::priced;
 use super::{
     AttentionBackward, AttentionBackwardShape, AttentionForward, AttentionShape, Estimator, Form,
     MeasuredOn,
 };
+use crate::cost::book::Evidence;
 use crate::cost::kernel::Prediction;
 use crate::spec::{Gpu, LearnedModel};
-use crate::units::Seconds;
 use crate::work::{AttentionFamily, DType, Kernel, Pass};
 
 /// Widest head that the measured kernels without a mask (vision encoders) have, padded.
@@ -107,14 +108,13 @@ impl AttentionKernels {
             _ => &self.causal,
         };
         let factor = forward_factor(&of.family, family, shape);
-        let answer = of.model.predict(shape);
-        let family_error = if factor == 1.0 { 0.0 } else { FAMILY_ERROR };
-        Prediction {
-            time: Seconds::from_us(answer.time_us * factor),
-            relative_error: answer.relative_error.hypot(BARE_ERROR).hypot(family_error),
-            is_scaled: of.model.scaled_from().is_some(),
-            is_outside: answer.outside > 0.0,
-        }
+        let answer = priced(&of.model, shape);
+        let told = match answer.evidence {
+            // The very kernel, as it is trained with.
+            Evidence::MeasuredTable => answer,
+            _ => Prediction { relative_error: answer.relative_error.hypot(BARE_ERROR), ..answer },
+        };
+        times(told, factor)
     }
 
     fn backward(&self, shape: &AttentionShape, family: AttentionFamily) -> Prediction {
@@ -124,11 +124,12 @@ impl AttentionKernels {
             return Prediction {
                 time: forward.time * BACKWARD_OVER_FORWARD,
                 relative_error: forward.relative_error.hypot(RATIO_ERROR),
+                evidence: forward.evidence.max(Evidence::Fit),
                 ..forward
             };
         };
         let forward = self.forward(shape, learned_family(&of.family));
-        let answer = of.model.predict(&AttentionBackwardShape {
+        let backward = AttentionBackwardShape {
             batch: shape.batch,
             query_length: shape.query_length,
             key_length: shape.key_length,
@@ -139,17 +140,32 @@ impl AttentionKernels {
             causal: shape.causal,
             deterministic: false,
             forward_us: forward.time.us(),
-        });
-        let factor = backward_factor(&of.family, &self.causal.family, family);
-        let family_error = if factor == 1.0 { 0.0 } else { FAMILY_ERROR };
-        // Half of the forward's error: its time counts by a share of 0.1 to 0.5.
-        let error = answer.relative_error.hypot(0.5 * forward.relative_error).hypot(family_error);
-        Prediction {
-            time: Seconds::from_us(answer.time_us * factor),
-            relative_error: error,
-            is_scaled: forward.is_scaled || of.model.scaled_from().is_some(),
-            is_outside: forward.is_outside || answer.outside > 0.0,
-        }
+        };
+        let answer = priced(&of.model, &backward);
+        let told = match answer.evidence {
+            Evidence::MeasuredTable => answer,
+            own => Prediction {
+                // Half of the forward's error: its time counts by a share of 0.1 to 0.5.
+                relative_error: answer.relative_error.hypot(0.5 * forward.relative_error),
+                evidence: own.max(forward.evidence),
+                is_outside: answer.is_outside || forward.is_outside,
+                ..answer
+            },
+        };
+        times(told, backward_factor(&of.family, &self.causal.family, family))
+    }
+}
+
+/// A prediction for another family, by a factor.
+fn times(answer: Prediction, factor: f64) -> Prediction {
+    if factor == 1.0 {
+        return answer;
+    }
+    Prediction {
+        time: answer.time * factor,
+        relative_error: answer.relative_error.hypot(FAMILY_ERROR),
+        evidence: answer.evidence.max(Evidence::Fit),
+        ..answer
     }
 }
 
@@ -228,8 +244,8 @@ fn preferred(family: AttentionFamily, head_dim: f64) -> &'static [&'static str] 
 ///   Over trtllm on B200: 1.05 (`SimuMax` over the model, ten shapes of 16 heads and more).
 /// - The newest `FlashAttention` on Blackwell (4) over trtllm: 0.81 to 1.04, geometric mean 0.93
 ///   (flash-attention issues 2280 and 2605 over the model, six shapes).
-/// - `FlashAttention` 1 over 2: about 1/0.6 (Dao 2023). Unfused attention comes here only in a trace
-///   that names it so.
+/// - `FlashAttention` 1 over 2: about 1/0.6 (Dao 2023). Unfused attention comes here only in a
+///   trace that names it so.
 fn forward_factor(learned: &str, family: AttentionFamily, shape: &AttentionShape) -> f64 {
     let second = match learned {
         "flash3" if shape.causal => 1935.0 / 873.0,

@@ -104,7 +104,8 @@ impl KernelModel for LearnedKernels {
     }
 }
 
-fn priced<F: Form>(model: &Estimator<F>, shape: &F::Shape) -> Prediction {
+/// What a model says of a shape, and on what that rests.
+pub(super) fn priced<F: Form>(model: &Estimator<F>, shape: &F::Shape) -> Prediction {
     let Answer { time_us, relative_error, outside, is_measured } = model.predict(shape);
     Prediction {
         time: Seconds::from_us(time_us),

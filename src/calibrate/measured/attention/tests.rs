@@ -92,7 +92,7 @@ fn forward_parameters_are_found_again_in_a_disturbed_table() {
         })
         .collect();
     let rows: Vec<_> = rows.iter().collect();
-    let model = learn::<AttentionForward>(&rows, &FACTS, &starts::<AttentionForward>());
+    let model = learn::<AttentionForward>(&rows, &FACTS, &starts::<AttentionForward>(), false);
     // Those that decide the time of training shapes, in fractions of their value.
     hold(
         &model.parameters,
@@ -152,7 +152,7 @@ fn backward_parameters_are_found_again_in_a_disturbed_table() {
         })
         .collect();
     let rows: Vec<_> = rows.iter().collect();
-    let model = learn::<AttentionBackward>(&rows, &FACTS, &starts::<AttentionBackward>());
+    let model = learn::<AttentionBackward>(&rows, &FACTS, &starts::<AttentionBackward>(), false);
     hold(
         &model.parameters,
         &[

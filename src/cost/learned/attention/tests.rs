@@ -83,9 +83,9 @@ fn a_shape_of_zeros_and_nans_takes_the_time_of_the_smallest() {
 }
 
 prop_compose! {
-    fn any_values()(fractions in prop::collection::vec(0.0..1.0, AttentionForward::PARAMETERS.len()))
-        -> Vec<f64>
-    {
+    fn any_values()(
+        fractions in prop::collection::vec(0.0..1.0, AttentionForward::PARAMETERS.len()),
+    ) -> Vec<f64> {
         AttentionForward::PARAMETERS
             .iter()
             .zip(fractions)
@@ -129,7 +129,11 @@ proptest! {
     }
 
     #[test]
-    fn more_work_never_takes_less_time(shape in any_shape(), values in any_values(), by in 1_u32..4) {
+    fn more_work_never_takes_less_time(
+        shape in any_shape(),
+        values in any_values(),
+        by in 1_u32..4,
+    ) {
         let by = f64::from(by);
         let time = |shape| AttentionForward::time_us(&values, &FACTS, &shape);
         let base = time(shape) * (1.0 - 1e-9);
