@@ -1,7 +1,9 @@
 //! Forms that tables hold measurements of: what a row says, and how much may be learned from rows.
 
 mod attention;
+mod elementwise;
 mod gemm;
+mod grouped_gemm;
 
 use super::boost::Growth;
 use super::table::{Fault, Row, Table};
@@ -51,7 +53,8 @@ pub trait Measured: Form {
         0.0
     }
 
-    /// Least traffic to memory, bytes; what a rate far below the GPU's is told by, where it is given.
+    /// Least traffic to memory, bytes; what a rate far below the GPU's or above any cache's is told
+    /// by, where it is given.
     fn bytes(_: &Self::Shape) -> Option<f64> {
         None
     }

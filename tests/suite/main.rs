@@ -1,5 +1,6 @@
 //! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
+mod calibrate_passes;
 mod calibration;
 mod cli;
 mod comparison;
@@ -8,6 +9,7 @@ mod engine;
 mod generated;
 mod hand_computed;
 mod measured_attention;
+mod measured_tables;
 mod plans;
 mod properties;
 mod published;

@@ -118,7 +118,7 @@ impl Measured for AttentionForward {
         match rows {
             0..200 => Growth { trees: 0, depth: 0, rate: 0.0, ridge: 1.0, clip: 0.3 },
             200..1000 => Growth { trees: 40, depth: 3, rate: 0.1, ridge: 5.0, clip: 0.3 },
-            _ => Growth { trees: 64, depth: 6, rate: 0.15, ridge: 3.0, clip: 0.3 },
+            _ => Growth { trees: 100, depth: 6, rate: 0.12, ridge: 3.0, clip: 0.3 },
         }
     }
 }

@@ -4,6 +4,7 @@ use super::attention_kernels::AttentionKernels;
 use super::form::Form;
 use super::gemm::{GemmForm, GemmShape};
 use super::model::Answer;
+use super::passes::{LearnedPasses, LearnedProducts};
 use super::transfer::{Estimator, MeasuredOn};
 use crate::cost::book::Evidence;
 use crate::cost::kernel::{KernelModel, Prediction};
@@ -27,6 +28,8 @@ const GEMM_FORMATS: [DType; 7] = [
 pub struct LearnedKernels {
     gemm: Vec<(DType, Estimator<GemmForm>)>,
     attention: Option<AttentionKernels>,
+    passes: LearnedPasses,
+    products: LearnedProducts,
     scaled_from: Option<String>,
 }
 
@@ -47,11 +50,16 @@ impl LearnedKernels {
             }
         }
         let attention = AttentionKernels::new(gpu, &fits)?;
-        if gemm.is_empty() && attention.is_none() {
+        // Of this very GPU: what its own file says of streams is better than another's rates.
+        let own = measured.iter().find(|it| it.gpu.name == gpu.name);
+        let models = own.map_or(&[][..], |it| &it.fit.models);
+        let passes = LearnedPasses::new(models, gpu)?;
+        let products = LearnedProducts::new(models, gpu)?;
+        if gemm.is_empty() && attention.is_none() && passes.is_empty() && products.is_empty() {
             return Ok(None);
         }
         let scaled_from = gemm.iter().find_map(|(_, it)| it.scaled_from().map(str::to_owned));
-        Ok(Some(Self { gemm, attention, scaled_from }))
+        Ok(Some(Self { gemm, attention, passes, products, scaled_from }))
     }
 
     /// The GPU whose models stand in, where nobody measured this one.
@@ -98,8 +106,9 @@ impl KernelModel for LearnedKernels {
                 };
                 (m > 0 && n > 0 && k > 0).then(|| priced(model, &shape))
             }
+            Kernel::Gemm { .. } => self.products.predict(kernel),
+            Kernel::Memory { .. } => self.passes.predict(kernel),
             Kernel::Attention { .. } => self.attention.as_ref()?.predict(kernel),
-            _ => None,
         }
     }
 }
