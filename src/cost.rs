@@ -12,8 +12,9 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    Answer, DEPTH_MAX, ElementwiseForm, ElementwiseShape, Estimator, ExpertLayer, ExpertLoad,
-    FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm, GroupedShape,
-    GroupedWork, LEAF_UNIT, LOAD_CLASSES, Learned, LearnedKernels, LearnedPasses, LearnedProducts,
-    MeasuredOn, Parameter, Split, Tree, Trees,
+    Answer, AttentionBackward, AttentionBackwardShape, AttentionForward, AttentionKernels,
+    AttentionShape, DEPTH_MAX, ElementwiseForm, ElementwiseShape, Estimator, ExpertLayer,
+    ExpertLoad, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm,
+    GroupedShape, GroupedWork, LEAF_UNIT, LOAD_CLASSES, Learned, LearnedKernels, LearnedPasses,
+    LearnedProducts, MeasuredOn, Parameter, Split, Tree, Trees, attention_case,
 };

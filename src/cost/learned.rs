@@ -1,5 +1,9 @@
 //! Forms whose parameters were learned from measurements, with a correction of what they leave.
 
+mod attention;
+mod attention_backward;
+mod attention_kernels;
+mod blocks;
 mod elementwise;
 mod expert_load;
 mod form;
@@ -11,6 +15,9 @@ mod passes;
 mod transfer;
 mod trees;
 
+pub use attention::{AttentionForward, AttentionShape, attention_case};
+pub use attention_backward::{AttentionBackward, AttentionBackwardShape};
+pub use attention_kernels::AttentionKernels;
 pub use elementwise::{ElementwiseForm, ElementwiseShape};
 pub use expert_load::{ExpertLoad, LOAD_CLASSES};
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};
