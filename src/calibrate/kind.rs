@@ -105,6 +105,19 @@ pub fn kinds_of(table: &Table, wanted: Option<&str>) -> Result<Vec<&'static dyn 
     if !found.is_empty() {
         return Ok(found);
     }
+    let lacks = |kind: &&dyn Kind| -> Vec<&'static str> {
+        kind.columns().iter().copied().filter(|column| !table.has(column)).collect()
+    };
+    // Most of the columns of a kind, and one or two that are wrong: that is what was meant.
+    let near = all.clone().filter(|kind| 2 * lacks(kind).len() < kind.columns().len());
+    if let Some(kind) = near.min_by_key(|kind| lacks(kind).len()) {
+        return Err(table.fault(format!(
+            "looks like {}, but has no column {}; it has {}",
+            kind.name(),
+            lacks(&kind).join(", "),
+            table.columns().join(", ")
+        )));
+    }
     let known: Vec<String> =
         all.map(|kind| format!("{}: {}", kind.name(), kind.columns().join(","))).collect();
     Err(table.fault(format!(

@@ -15,6 +15,9 @@ const HOLD_OUT: u64 = 5;
 /// Fewer rows than this are all fitted: nothing is held out.
 const HOLD_OUT_MIN: usize = 20;
 
+/// Least expected error of a model of which nothing was held out: it was never put to the test.
+const UNTESTED_ERROR: f64 = 0.10;
+
 /// Rows to which parameters are fitted at most: every so many of all, ordered by time.
 const SAMPLE: usize = 1500;
 
@@ -61,6 +64,8 @@ pub(super) fn learn<F: Measured>(
     }
     let unseen = if held_out.is_empty() { &fitted } else { &held_out };
     let (relative_error, error) = judge.errors::<F>(&values, facts, unseen);
+    let least = if held_out.is_empty() { UNTESTED_ERROR } else { 0.0 };
+    let relative_error = relative_error.max(least);
     let correction = Correction::learn::<F>(&values, facts, &all);
     let sources: BTreeSet<&str> = observations.iter().map(|seen| seen.source.as_str()).collect();
     LearnedModel {

@@ -222,8 +222,15 @@ fn lines_are_counted_whatever_ends_them() {
 fn tables_that_cannot_be_used_are_refused() {
     let refused = |text: &str| learn(&table("bad.csv", text)).unwrap_err();
     let missing = refused("gpu,dtype,m,n,time_us\nH100-SXM,bf16,1,1,1\n");
-    assert!(missing.contains("gpu,dtype,m,n,time_us are those of no kind"), "{missing}");
-    assert!(missing.contains("gemm: dtype,m,n,k,time_us"), "{missing}");
+    assert!(
+        missing.contains("looks like gemm, but has no column k; it has gpu, dtype"),
+        "{missing}"
+    );
+    let unit = refused("gpu,dtype,m,n,k,time_ms\nH100-SXM,bf16,1,1,1,1\n");
+    assert!(unit.contains("looks like gemm, but has no column time_us"), "{unit}");
+    let other = refused("gpu,fan,noise\nH100-SXM,1,2\n");
+    assert!(other.contains("gpu,fan,noise are those of no kind"), "{other}");
+    assert!(other.contains("for gemm: dtype,m,n,k,time_us"), "{other}");
     let nameless = refused("dtype,m,n,k,time_us\nbf16,64,64,64,5\n");
     assert!(nameless.contains("has no column gpu; say which one it is with --gpu"), "{nameless}");
     // Milliseconds in a column of microseconds: every rate is above the peak.

@@ -12,7 +12,10 @@ use stepcast::spec::{Fit, LearnedModel, Problem, Problems, Residuals};
 
 use super::residuals::{csv, percent, text};
 use super::{CostKind, hardware, read_tables, refused, tell};
-use crate::cli::{Context, Format, output};
+use crate::cli::{Context, Format, diagnostics, output};
+
+/// Fewer rows leave none to hold out.
+const FEW_ROWS: u64 = 20;
 
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
@@ -72,6 +75,11 @@ pub(super) fn run(args: &LearnArgs, context: &Context) -> anyhow::Result<ExitCod
     }
     bar.finish_and_clear();
     tell(&faults, context);
+    for (gpu, model) in models.iter().filter(|(_, model)| model.row_count < FEW_ROWS) {
+        let what = format!("{gpu} {} {}: {} rows", model.kind, model.case, model.row_count);
+        let why = "too few to test the model on others; `calibrate machine` learns one factor";
+        diagnostics::note(context, "note", &format!("{what} are {why}"));
+    }
     let fits = gather(models);
     if let Some(out) = &args.out {
         write(&fits, out)?;
