@@ -5,15 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustc_hash::FxHashMap;
 
 use super::ALGORITHMS;
-use super::algorithm::{CollectiveAlgorithm, Fill, Round, Steps};
+use super::algorithm::{CollectiveAlgorithm, Fill, Round, Shares, Steps};
 use super::load::{Busy, Loads};
-use super::protocol::Protocol;
+use super::protocol::{LL, Protocol};
 use crate::topology::{Placement, Topology};
 use crate::units::{Bytes, Seconds};
 use crate::work::{Collective, CollectiveKind};
 
-/// Largest chunk that moves through a pipeline as one (NCCL: a buffer of 4 MiB in 8 steps).
-const CHUNK_MAX: f64 = 512.0 * 1024.0;
 /// Parts into which a smaller message is cut (NCCL: `NCCL_STEPS`).
 const CHUNKS_MIN: f64 = 8.0;
 
@@ -104,6 +102,7 @@ impl CollectiveCost {
 /// What an algorithm needs for a byte of the operation.
 struct Candidate {
     algorithm: &'static dyn CollectiveAlgorithm,
+    shares: Shares,
     rounds: Vec<RoundCost>,
 }
 
@@ -163,7 +162,8 @@ fn candidates(
             own_scale_up: own.0,
             own_network: own.1,
         });
-        Some(Candidate { algorithm: *algorithm, rounds: rounds.collect() })
+        let shares = algorithm.shares(placement.group(), topology);
+        Some(Candidate { algorithm: *algorithm, shares, rounds: rounds.collect() })
     };
     ALGORITHMS.iter().filter_map(candidate).collect()
 }
@@ -180,9 +180,9 @@ impl Candidate {
         let (mut latency, mut transfer) = (protocol.base, 0.0);
         let (mut scale_up, mut network) = (0.0, 0.0);
         for round in &self.rounds {
-            let wire = round.wire(self.algorithm, protocol) * bytes;
+            let wire = round.wire(self.shares, protocol) * bytes;
             let fill = round.fill(wire, bytes);
-            let steps = round.latency(protocol, topology) + Seconds::new(fill);
+            let steps = round.latency(bytes, protocol, topology) + Seconds::new(fill);
             latency += steps * round.repeat;
             transfer += round.repeat * (wire + round.copy * bytes);
             scale_up += round.repeat * round.own_scale_up * bytes / protocol.share;
@@ -206,25 +206,27 @@ impl Candidate {
 
 impl RoundCost {
     /// Seconds a byte on the busiest link.
-    fn wire(&self, algorithm: &dyn CollectiveAlgorithm, protocol: &Protocol) -> f64 {
-        let scale_up = self.busy.scale_up / algorithm.scale_up_share();
-        scale_up.max(self.busy.network / algorithm.network_share()) / protocol.share
+    fn wire(&self, shares: Shares, protocol: &Protocol) -> f64 {
+        let scale_up = self.busy.scale_up / shares.scale_up;
+        scale_up.max(self.busy.network / shares.network) / protocol.share
     }
 
     /// Seconds until the pipeline is full, given the seconds that all bytes take.
     fn fill(&self, wire: f64, bytes: f64) -> f64 {
-        let channel = self.fill.channel.value() * bytes;
-        if self.fill.hops > 0.0 && channel > 0.0 {
-            self.fill.hops * wire * (CHUNK_MAX / channel).min(1.0 / CHUNKS_MIN)
-        } else {
-            0.0
-        }
+        // A product with no hops may be one of zero and infinity, where there is no network.
+        let time = |hops: f64, wire: f64| if hops > 0.0 { hops * wire } else { 0.0 };
+        let slow =
+            time(self.fill.hops, wire) + time(self.fill.scale_up_hops, self.busy.scale_up * bytes);
+        slow * (self.fill.chunk / bytes).min(1.0 / CHUNKS_MIN)
     }
 
-    fn latency(&self, protocol: &Protocol, topology: &Topology) -> Seconds {
-        let route = topology.network_latency(self.busy.crosses_spine);
+    fn latency(&self, bytes: f64, protocol: &Protocol, topology: &Topology) -> Seconds {
+        let route = topology.network_latency(self.busy.crosses_spine, bytes);
+        // Where the NICs set the pace, a hop inside a node adds the time of a flag and not of a fence.
+        let paced = self.busy.network > self.busy.scale_up && self.steps.scale_up > 0.0;
+        let scale_up = if paced { LL } else { *protocol }.scale_up_step(topology);
         self.steps.fixed
-            + protocol.scale_up_step(topology) * self.steps.scale_up
+            + scale_up * self.steps.scale_up
             + protocol.network_step(route) * self.steps.network
     }
 }
