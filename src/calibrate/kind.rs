@@ -68,7 +68,8 @@ pub trait Kind: Sync {
 }
 
 /// All kinds, one line each.
-pub const KINDS: &[&dyn Kind] = &[&Of::<cost::GemmForm>(PhantomData)];
+pub const KINDS: &[&dyn Kind] =
+    &[&Of::<cost::GemmForm>(PhantomData), &Of::<cost::CollectiveForm>(PhantomData)];
 
 /// The kinds of measurements that a table holds; `wanted` narrows them.
 ///

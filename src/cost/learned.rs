@@ -1,10 +1,12 @@
 //! Forms whose parameters were learned from measurements, with a correction of what they leave.
 
+mod collective;
 mod form;
 mod gemm;
 mod model;
 mod trees;
 
+pub use collective::{CollectiveForm, CollectiveShape, Fabric};
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};
 pub use gemm::{GemmForm, GemmShape};
 pub use model::{Answer, Learned};
