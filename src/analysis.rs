@@ -4,6 +4,7 @@ mod account;
 mod compare;
 mod facts;
 mod summary;
+mod uncertainty;
 
 pub use account::{Account, Part, account, accounts};
 pub use compare::{
@@ -11,3 +12,4 @@ pub use compare::{
 };
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};
+pub use uncertainty::StepErrors;

@@ -6,6 +6,7 @@ mod hardware;
 mod kind;
 mod learn;
 mod measured;
+mod network;
 mod provenance;
 mod solve;
 mod table;

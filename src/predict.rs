@@ -2,6 +2,7 @@
 
 mod facts;
 mod price;
+mod trust;
 
 use crate::analysis::{Summary, summarize};
 use crate::plan::{Layout, PlanError};
@@ -44,6 +45,9 @@ pub enum SimulateError {
     /// The step does not end.
     #[error(transparent)]
     Simulation(#[from] SimError),
+    /// A fit cannot be read.
+    #[error("{0}")]
+    Fit(String),
     /// Every rank of a large cluster, kernel by kernel, is more than a machine holds.
     #[error(
         "simulating {ranks} ranks kernel by kernel needs about {launches:.1e} launches, and {limit:.0e} is the \
@@ -80,7 +84,7 @@ pub fn simulate(scenario: &Scenario, detail: Detail) -> Result<Prediction, Simul
         (program.ranks, program.groups) = select_ranks(&layout, RankSelection::All);
     }
     verify(&program).map_err(SimError::from)?;
-    let pricing = price::price(&program, scenario, &layout);
+    let pricing = price::price(&program, scenario, &layout).map_err(SimulateError::Fit)?;
     let machine = Machine {
         host: Some(HostCosts {
             launch_latency: scenario.cluster.gpu.launch_latency,
@@ -103,6 +107,7 @@ pub fn simulate(scenario: &Scenario, detail: Detail) -> Result<Prediction, Simul
         run(&expand(&program), &costs, &machine)?
     };
     let mut facts = facts::step_facts(scenario, &layout, &program, &pricing, &outcome);
+    warnings.extend(trust::warnings(scenario, &program, &pricing));
     facts.warnings.append(&mut warnings);
     let summary = summarize(&outcome.timeline, &facts);
     Ok(Prediction { summary, timeline: outcome.timeline, event_count: outcome.event_count })

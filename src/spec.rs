@@ -21,7 +21,7 @@ mod training;
 
 pub use check::{check, warnings};
 pub use cluster::Cluster;
-pub use fit::Fit;
+pub use fit::{Fit, MeasuredFit};
 pub use gpu::Gpu;
 pub use import_hf::{ImportError, Imported, import_hugging_face};
 pub use learned::{LearnedModel, Residuals};

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::StepErrors;
 use crate::units::{Bytes, Flops, FlopsPerSecond, Seconds};
 
 /// Facts of a step that no timeline holds.
@@ -25,6 +26,8 @@ pub struct StepFacts {
     pub memory: Vec<StageMemory>,
     /// What the compute time rests on.
     pub evidence: Evidence,
+    /// How far off that may be.
+    pub errors: StepErrors,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -67,6 +70,8 @@ pub struct Evidence {
     pub measured_fraction: f64,
     /// By a fit to measurements.
     pub fitted_fraction: f64,
+    /// By fits to measurements of other GPUs, scaled by data sheets.
+    pub scaled_fraction: f64,
     /// By a roofline or a closed form with data-sheet rates.
     pub roofline_fraction: f64,
 }

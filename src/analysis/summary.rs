@@ -4,6 +4,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::account::{Account, Part, accounts};
+use super::uncertainty::interval;
 use super::{Evidence, StageMemory, StepFacts};
 use crate::timeline::{Lane, Timeline};
 use crate::units::{Bytes, Flops, Instant, Seconds};
@@ -14,6 +15,8 @@ use crate::work::{Axis, Class};
 pub struct Summary {
     /// Length of the step.
     pub step_time_s: f64,
+    /// Bounds that hold it with 80 %, given what is known of errors.
+    pub step_time_interval_s: [f64; 2],
     /// Tokens a second and GPU.
     pub tokens_per_s_per_gpu: f64,
     /// Model arithmetic a second and GPU, in 10^12.
@@ -101,15 +104,17 @@ pub fn summarize(timeline: &Timeline, facts: &StepFacts) -> Summary {
     let peak = facts.peak.value() / 1e12;
     let model_tflops_per_gpu = teraflops(facts.model_flops);
     let stage = timeline.processes.get(critical).and_then(|process| process.stage);
+    let time = time(account);
     Summary {
         step_time_s: facts.step_time.value(),
+        step_time_interval_s: interval(facts.step_time.value(), &time, &facts.errors),
         tokens_per_s_per_gpu: ratio(facts.tokens, gpu_seconds.value()),
         model_tflops_per_gpu,
         peak_tflops_per_gpu: peak,
         mfu: ratio(model_tflops_per_gpu, peak),
         hfu: ratio(teraflops(facts.hardware_flops), peak),
         critical_stage: stage.unwrap_or(0),
-        time: time(account),
+        time,
         compute: Class::COMPUTE
             .into_iter()
             .filter(|&class| class != Class::Optimizer)
@@ -200,6 +205,7 @@ fn memory(facts: &StepFacts) -> MemorySummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::StepErrors;
     use crate::timeline::{Process, Span};
     use crate::units::FlopsPerSecond;
 
@@ -254,6 +260,7 @@ mod tests {
                 })
                 .collect(),
             evidence: Evidence::default(),
+            errors: StepErrors::default(),
             warnings: vec!["a warning".to_owned()],
         }
     }

@@ -9,7 +9,7 @@ use super::hardware::Hardware;
 use super::learn::learn;
 use super::measured::{Measured, Observation};
 use super::table::{Fault, Row, Table};
-use crate::cost::{self, Facts};
+use crate::cost::{self, Estimator, Facts, MeasuredOn};
 use crate::spec::{Fit, Gpu, LearnedModel};
 
 /// Is told of models as they are learned; `total` grows while tables are read.
@@ -68,8 +68,7 @@ pub trait Kind: Sync {
 }
 
 /// All kinds, one line each.
-pub const KINDS: &[&dyn Kind] =
-    &[&Of::<cost::GemmForm>(PhantomData), &Of::<cost::CollectiveForm>(PhantomData)];
+pub const KINDS: &[&dyn Kind] = &[&Of::<cost::GemmForm>::new(), &super::network::Collectives];
 
 /// The kinds of measurements that a table holds; `wanted` narrows them.
 ///
@@ -91,7 +90,13 @@ pub fn kinds_of(table: &Table, wanted: Option<&str>) -> Result<Vec<&'static dyn 
 }
 
 /// A kind whose models are forms.
-struct Of<F>(PhantomData<F>);
+pub(super) struct Of<F>(PhantomData<F>);
+
+impl<F> Of<F> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
 
 impl<F: Measured> Kind for Of<F> {
     fn name(&self) -> &'static str {
@@ -152,28 +157,30 @@ impl<F: Measured> Kind for Of<F> {
         options: CheckOptions,
     ) -> Result<(Vec<Checked>, Vec<Fault>), Fault> {
         let seen = observe::<F>(table, hardware, None)?;
-        let mut models: BTreeMap<(String, String), Option<Answering<F>>> = BTreeMap::new();
+        let mut models: BTreeMap<(String, String), Option<Estimator<F>>> = BTreeMap::new();
         let mut checked = Vec::new();
         for Seen { file, gpu, observation } in &seen.observations {
             let key = (file.clone(), observation.case.clone());
             if !models.contains_key(&key) {
-                let found = answering::<F>(file, gpu, observation, hardware, fits, options)
+                let found = estimator::<F>(gpu, observation, hardware, fits, options)
                     .map_err(|why| table.fault(why))?;
                 models.insert(key.clone(), found);
             }
             let Some(Some(model)) = models.get(&key) else { continue };
-            let answer = model.model.predict(&observation.shape);
+            let answer = model.predict(&observation.shape);
             checked.push(Checked {
                 table: table.name.clone(),
                 line: observation.line,
                 gpu: observation.gpu.clone(),
                 kind: F::KIND,
                 dtype: observation.dtype.clone(),
-                shape: format!("{:?}", observation.shape),
+                shape: F::describe(&observation.shape),
                 measured_us: observation.time_us,
                 predicted_us: answer.time_us,
-                relative_error: answer.relative_error.hypot(model.more_error),
-                answered_by: model.name.clone(),
+                relative_error: answer.relative_error,
+                answered_by: model
+                    .scaled_from()
+                    .map_or_else(|| "fit".to_owned(), |from| format!("scaled from {from}")),
                 is_training: F::is_training(&observation.shape),
             });
         }
@@ -295,57 +302,22 @@ fn start<F: Measured>(
     F::PARAMETERS.iter().map(|parameter| parameter.start).collect()
 }
 
-struct Answering<F: Measured> {
-    model: cost::Learned<F>,
-    name: String,
-    /// On top of the model's own, for a GPU that it was not learned on.
-    more_error: f64,
-}
-
-/// The model that answers for a row: of its GPU and case, of a case that stands in, or scaled from
-/// the nearest GPU.
-fn answering<F: Measured>(
-    file: &str,
+/// What answers for the rows of a GPU and case.
+fn estimator<F: Measured>(
     gpu: &Gpu,
     observation: &Observation<F::Shape>,
     hardware: &Hardware,
     fits: &[Fit],
     options: CheckOptions,
-) -> Result<Option<Answering<F>>, String> {
-    let facts = Facts::of(gpu, observation.operands);
+) -> Result<Option<Estimator<F>>, String> {
     let cases = [vec![observation.case.clone()], F::stand_ins(&observation.case)].concat();
-    let model_of = |fit: &'_ Fit, case: &str| -> Option<LearnedModel> {
-        fit.models.iter().find(|model| model.kind == F::KIND && model.case == case).cloned()
-    };
-    for case in &cases {
-        for fit in fits.iter().filter(|fit| fit.gpu.as_deref() == Some(file)) {
-            if let Some(model) = model_of(fit, case).filter(|_| !options.leave_gpu_out) {
-                let model = cost::Learned::new(&model, facts)?;
-                return Ok(Some(Answering { model, name: "fit".to_owned(), more_error: 0.0 }));
-            }
-        }
-    }
-    for case in &cases {
-        let others = || {
-            let other = |fit: &&Fit| fit.gpu.as_deref().is_some_and(|name| name != file);
-            fits.iter().filter(other).filter(|fit| model_of(fit, case).is_some())
-        };
-        let Some(nearest) = hardware.nearest(gpu, others().filter_map(|fit| fit.gpu.as_deref()))
-        else {
-            continue;
-        };
-        let Some(model) = others()
-            .find(|fit| fit.gpu.as_deref() == Some(nearest))
-            .and_then(|fit| model_of(fit, case))
-        else {
-            continue;
-        };
-        let distance = hardware.find(nearest).map_or(1.0, |(_, known)| gpu.distance(known));
-        return Ok(Some(Answering {
-            model: cost::Learned::new(&model, facts)?,
-            name: format!("scaled from {nearest}"),
-            more_error: cost::extrapolation_error(distance),
-        }));
-    }
-    Ok(None)
+    let measured: Vec<MeasuredOn<'_>> = fits
+        .iter()
+        .filter_map(|fit| {
+            let (_, on) = hardware.find(fit.gpu.as_deref()?)?;
+            Some(MeasuredOn { fit, gpu: on })
+        })
+        .filter(|known| !options.leave_gpu_out || known.gpu.name != gpu.name)
+        .collect();
+    Estimator::new(gpu, observation.operands, &cases, &measured)
 }

@@ -178,7 +178,7 @@ fn left<F: Measured>(
         .unzip()
 }
 
-/// Least and greatest value of each feature.
+/// Least and greatest value of the features that are sizes: those whose names begin with `log_`.
 fn domain<F: Measured>(
     values: &[f64],
     facts: &Facts,
@@ -194,5 +194,6 @@ fn domain<F: Measured>(
             });
         ((*name).to_owned(), [short(low), short(high)])
     };
-    F::FEATURES.iter().enumerate().map(range).collect()
+    let is_size = |feature: &(usize, &&str)| feature.1.starts_with("log_");
+    F::FEATURES.iter().enumerate().filter(is_size).map(range).collect()
 }

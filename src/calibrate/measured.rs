@@ -1,7 +1,10 @@
 //! Forms that tables hold measurements of: what a row says, and how much may be learned from rows.
 
 mod collective;
+
 mod gemm;
+
+pub(super) use collective::{CollectiveRow, is_of_training};
 
 use super::boost::Growth;
 use super::table::{Fault, Row, Table};
@@ -59,6 +62,11 @@ pub trait Measured: Form {
     /// Cases whose model may answer for one that has none, nearest first.
     fn stand_ins(_case: &str) -> Vec<String> {
         Vec::new()
+    }
+
+    /// A shape for people.
+    fn describe(shape: &Self::Shape) -> String {
+        format!("{shape:?}")
     }
 
     /// Trees that as many rows can bear.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::kernel::{KernelModel, Roofline};
+use super::kernel::{KernelModel, Prediction, Roofline};
 use crate::spec::{Fit, Gpu, Stack};
 use crate::units::Seconds;
 use crate::work::Kernel;
@@ -15,6 +15,8 @@ pub enum Evidence {
     MeasuredTable,
     /// A form whose parameters were learned from measurements of this GPU.
     Fit,
+    /// The same, learned on other GPUs and scaled by data sheets.
+    Scaled,
     /// Rates of the GPU and fractions of them that kernels of this kind reach.
     Roofline,
 }
@@ -25,6 +27,7 @@ impl Evidence {
         match self {
             Self::MeasuredTable => "measured table",
             Self::Fit => "fit",
+            Self::Scaled => "fit of another GPU",
             Self::Roofline => "roofline",
         }
     }
@@ -35,10 +38,12 @@ impl Evidence {
 pub struct KernelPrice {
     /// Time for which the stream is busy with it.
     pub time: Seconds,
-    /// Expected absolute error of the time over the time.
+    /// Expected relative error of the time, one sigma.
     pub relative_error: f64,
     /// Who answered.
     pub evidence: Evidence,
+    /// Whether the shape lies outside of what was measured.
+    pub is_outside: bool,
     /// Share of the time that memory traffic sets, 0 to 1: what slows when bandwidth is taken away.
     pub memory_share: f64,
 }
@@ -74,18 +79,25 @@ impl KernelBook {
     pub fn price(&self, kernel: &Kernel) -> KernelPrice {
         // The roofline is asked in any case: measurements give times, not what bounds them.
         let estimate = self.roofline.estimate(kernel);
-        let (evidence, time, relative_error) = self
-            .models
-            .iter()
-            .find_map(|(evidence, model)| {
-                let prediction = model.predict(kernel)?;
-                Some((*evidence, prediction.time, prediction.relative_error))
-            })
-            .unwrap_or((Evidence::Roofline, estimate.time, estimate.relative_error));
+        let learned = self.models.iter().find_map(|(evidence, model)| {
+            let prediction = model.predict(kernel)?;
+            let evidence = if prediction.is_scaled { Evidence::Scaled } else { *evidence };
+            Some((evidence, prediction))
+        });
+        let (evidence, prediction) = learned.unwrap_or((
+            Evidence::Roofline,
+            Prediction {
+                time: estimate.time,
+                relative_error: estimate.relative_error,
+                is_scaled: false,
+                is_outside: false,
+            },
+        ));
         KernelPrice {
-            time: time * self.compute_factor,
-            relative_error,
+            time: prediction.time * self.compute_factor,
+            relative_error: prediction.relative_error,
             evidence,
+            is_outside: prediction.is_outside,
             memory_share: estimate.memory_share,
         }
     }
@@ -105,7 +117,7 @@ impl std::fmt::Debug for KernelBook {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel::{Prediction, fixture};
+    use super::super::kernel::fixture;
     use super::*;
     use crate::units::Bytes;
     use crate::work::MemoryKernel;
@@ -122,7 +134,12 @@ mod tests {
 
         fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
             let known = matches!(kernel, Kernel::Memory { kind: MemoryKernel::Copy, .. });
-            known.then(|| Prediction { time: Seconds::from_us(self.us), relative_error: 0.01 })
+            known.then(|| Prediction {
+                time: Seconds::from_us(self.us),
+                relative_error: 0.01,
+                is_scaled: false,
+                is_outside: false,
+            })
         }
     }
 

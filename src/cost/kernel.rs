@@ -20,8 +20,12 @@ pub use roofline::Roofline;
 pub struct Prediction {
     /// Time for which the stream is busy with the kernel.
     pub time: Seconds,
-    /// Expected absolute error of the time over the time.
+    /// Expected relative error of the time, one sigma.
     pub relative_error: f64,
+    /// Whether the model was learned on another GPU.
+    pub is_scaled: bool,
+    /// Whether the shape lies outside of what was measured.
+    pub is_outside: bool,
 }
 
 /// A model of kernel times on one GPU under one stack.

@@ -1,8 +1,8 @@
 //! What the summary of a step needs beside its timeline.
 
 use super::price::Pricing;
-use crate::analysis::{Evidence, StageMemory, StepFacts};
-use crate::cost;
+use super::trust;
+use crate::analysis::{StageMemory, StepFacts};
 use crate::graph::{Graph, Operation};
 use crate::plan::Layout;
 use crate::program::{Action, Launch, Program, Step};
@@ -32,7 +32,8 @@ pub(super) fn step_facts(
         step_time: outcome.end.seconds(),
         capacity: gpu.memory,
         memory: stage_memory(scenario, program, outcome),
-        evidence: evidence(program, pricing),
+        evidence: trust::evidence(program, pricing),
+        errors: trust::errors(scenario, program, pricing),
         warnings: Vec::new(),
     }
 }
@@ -141,26 +142,5 @@ fn count(launch: &Launch, counts: &mut [f64], blocks: &[Vec<f64>]) {
                 *sum += more;
             }
         }
-    }
-}
-
-/// Which share of the busy time was priced by what.
-fn evidence(program: &Program, pricing: &Pricing) -> Evidence {
-    let mut seconds = [0.0; 3];
-    for counts in work_counts(program) {
-        for ((count, cost), evidence) in counts.iter().zip(&pricing.costs).zip(&pricing.evidence) {
-            let slot = match evidence {
-                cost::Evidence::MeasuredTable => 0,
-                cost::Evidence::Fit => 1,
-                cost::Evidence::Roofline => 2,
-            };
-            seconds[slot] += count * cost.time.value();
-        }
-    }
-    let total: f64 = seconds.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-    Evidence {
-        measured_fraction: seconds[0] / total,
-        fitted_fraction: seconds[1] / total,
-        roofline_fraction: seconds[2] / total,
     }
 }

@@ -1,6 +1,9 @@
 //! Puts a price on every work of a program.
 
-use crate::cost::{CollectiveCost, Evidence, KernelBook};
+use crate::cost::{
+    CollectiveCost, CollectivePrice, Evidence, KernelBook, KernelPrice, LearnedCollectives,
+    LearnedKernels,
+};
 use crate::plan::{GroupKind, Layout};
 use crate::program::{Program, Work, WorkKind};
 use crate::sim::{Ports, WorkCost};
@@ -14,22 +17,53 @@ use crate::work::{Collective, CollectiveKind, Pass};
 pub(super) struct Pricing {
     /// What the engine needs, by work.
     pub(super) costs: Vec<WorkCost>,
-    /// Who answered, by work.
-    pub(super) evidence: Vec<Evidence>,
+    /// What the costs rest on, by work.
+    pub(super) grounds: Vec<Grounds>,
+    /// The GPU whose models stand in for those of one that nobody measured.
+    pub(super) scaled_from: Option<String>,
 }
 
+/// What a cost rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Grounds {
+    /// Who answered.
+    pub(super) evidence: Evidence,
+    /// Expected relative error, one sigma.
+    pub(super) relative_error: f64,
+    /// Whether the shape lies outside of what was measured.
+    pub(super) is_outside: bool,
+}
+
+/// Expected relative error of a copy between GPU and host at the file's rate, one sigma.
+const HOST_COPY_ERROR: f64 = 0.15;
+
 /// Prices all works of a program.
-pub(super) fn price(program: &Program, scenario: &Scenario, layout: &Layout) -> Pricing {
+///
+/// # Errors
+/// When a fit of the scenario cannot be read.
+pub(super) fn price(
+    program: &Program,
+    scenario: &Scenario,
+    layout: &Layout,
+) -> Result<Pricing, String> {
+    let (gpu, measured) = (&scenario.cluster.gpu, &scenario.measured);
+    let mut kernels = KernelBook::new(gpu, &scenario.stack, &scenario.fit);
+    let learned = LearnedKernels::new(gpu, measured)?;
+    let scaled_from = learned.as_ref().and_then(|it| it.scaled_from().map(str::to_owned));
+    if let Some(learned) = learned {
+        kernels = kernels.with_model(Evidence::Fit, Box::new(learned));
+    }
     let topology = Topology::new(&scenario.cluster);
+    let collectives = LearnedCollectives::new(&scenario.cluster, measured)?;
     let pricer = Pricer {
         scenario,
         layout,
-        kernels: KernelBook::new(&scenario.cluster.gpu, &scenario.stack, &scenario.fit),
-        collectives: CollectiveCost::new(&topology),
+        kernels,
+        collectives: CollectiveCost::new(&topology).with_learned(collectives),
         launches_a_graph: launches_a_graph(program, scenario),
     };
-    let (costs, evidence) = program.works.iter().map(|work| pricer.work(work)).unzip();
-    Pricing { costs, evidence }
+    let (costs, grounds) = program.works.iter().map(|work| pricer.work(work)).unzip();
+    Ok(Pricing { costs, grounds, scaled_from })
 }
 
 /// Launches that one CUDA graph replaces: those of a layer's forward, the first block built.
@@ -49,7 +83,12 @@ struct Pricer<'a> {
 }
 
 impl Pricer<'_> {
-    fn work(&self, work: &Work) -> (WorkCost, Evidence) {
+    fn work(&self, work: &Work) -> (WorkCost, Grounds) {
+        let closed_form = Grounds {
+            evidence: Evidence::Roofline,
+            relative_error: HOST_COPY_ERROR,
+            is_outside: false,
+        };
         let stack = &self.scenario.stack;
         match &work.kind {
             WorkKind::Kernel(kernel) => {
@@ -66,7 +105,8 @@ impl Pricer<'_> {
                     slowdown: slowdown.max(1.0),
                     ports: Ports::default(),
                 };
-                (cost, price.evidence)
+                let KernelPrice { evidence, relative_error, is_outside, .. } = price;
+                (cost, Grounds { evidence, relative_error, is_outside })
             }
             WorkKind::HostCopy { bytes } => {
                 let cost = WorkCost {
@@ -75,28 +115,30 @@ impl Pricer<'_> {
                     slowdown: 1.0,
                     ports: Ports::default(),
                 };
-                (cost, Evidence::Roofline)
+                (cost, closed_form)
             }
-            WorkKind::Collective { group, collective } => {
-                (self.collective(*group, collective), Evidence::Roofline)
-            }
+            WorkKind::Collective { group, collective } => self.collective(*group, collective),
         }
     }
 
-    fn collective(&self, kind: GroupKind, collective: &Collective) -> WorkCost {
+    fn collective(&self, kind: GroupKind, collective: &Collective) -> (WorkCost, Grounds) {
         let launch = self.scenario.stack.collective_launch_cost;
         let placement = self.placement(kind, collective.kind);
         if placement.group().len() < 2 {
             let (time, slowdown, ports) = (Seconds::ZERO, 1.0, Ports::default());
-            return WorkCost { time, launch, slowdown, ports };
+            let nothing =
+                Grounds { evidence: Evidence::Roofline, relative_error: 0.0, is_outside: false };
+            return (WorkCost { time, launch, slowdown, ports }, nothing);
         }
         let price = self.collectives.price(collective, &placement);
-        WorkCost {
+        let cost = WorkCost {
             time: price.time * self.scenario.fit.network_factor,
             launch,
             slowdown: 1.0,
             ports: Ports { scale_up: price.scale_up_fraction, network: price.network_fraction },
-        }
+        };
+        let CollectivePrice { evidence, relative_error, .. } = price;
+        (cost, Grounds { evidence, relative_error, is_outside: false })
     }
 
     /// The groups that run an operation at the same time, that of the first rank in front.

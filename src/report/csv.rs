@@ -32,6 +32,8 @@ fn columns(subject: &Subject) -> Vec<(String, String)> {
     let (time, memory) = (&summary.time, &summary.memory);
     for (header, number) in [
         ("step_time_s", summary.step_time_s),
+        ("step_time_low_s", summary.step_time_interval_s[0]),
+        ("step_time_high_s", summary.step_time_interval_s[1]),
         ("tokens_per_s_per_gpu", summary.tokens_per_s_per_gpu),
         ("model_tflops_per_gpu", summary.model_tflops_per_gpu),
         ("mfu", summary.mfu),

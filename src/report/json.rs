@@ -4,8 +4,11 @@
 //!
 //! - `schema_version`: 1, until a key changes its meaning.
 //! - `scenario`: the question with every name and base resolved, keys as in the TOML.
-//! - `step_time_s`, `tokens_per_s_per_gpu`, `model_tflops_per_gpu`, `peak_tflops_per_gpu`, `mfu`,
-//!   `hfu`: rates per GPU that takes part; `mfu` and `hfu` are fractions.
+//! - `step_time_s`: seconds.
+//! - `tokens_per_s_per_gpu`, `model_tflops_per_gpu`, `peak_tflops_per_gpu`, `mfu`, `hfu`: rates per
+//!   GPU that takes part; `mfu` and `hfu` are fractions.
+//! - `step_time_interval_s`: `[low, high]`, which hold the step time with 80 %: what all kernels of
+//!   a machine have in common, and what each shape has for itself.
 //! - `critical_stage`: the pipeline stage with the most busy time, which the next three describe.
 //! - `time`: `compute_s`, `exposed_communication_s`, `bubble_s`, `host_bound_s`, `optimizer_s`,
 //!   `other_s`; they sum to `step_time_s`.
@@ -16,7 +19,8 @@
 //! - `memory`: `capacity_bytes`, `peak_bytes`, `peak_reserved_bytes`, `fits`, and `stages`, each
 //!   with `stage`, `peak_bytes`, `peak_reserved_bytes` and what makes up the peak: `weights_bytes`,
 //!   `gradients_bytes`, `optimizer_bytes`, `activations_bytes`, `buffers_bytes`, `overhead_bytes`.
-//! - `evidence`: `measured_fraction`, `fitted_fraction`, `roofline_fraction` of the busy time.
+//! - `evidence`: `measured_fraction`, `fitted_fraction`, `scaled_fraction` (fits of other GPUs),
+//!   `roofline_fraction` of the busy time.
 //! - `convention`: what `mfu` and `hfu` count, in words.
 //! - `warnings`: sentences.
 

@@ -124,8 +124,12 @@ fn plan(scenario: &Scenario) -> String {
 fn headline(scenario: &Scenario, summary: &Summary, style: Style) -> String {
     let mut text = String::new();
     let step = Seconds::new(summary.step_time_s).to_string();
+    let [low, high] = summary.step_time_interval_s.map(Seconds::new);
     let rates = [
-        ("step time", paint(&step, Ansi::new().bold(), style)),
+        (
+            "step time",
+            format!("{} (80 %: {low} to {high})", paint(&step, Ansi::new().bold(), style)),
+        ),
         ("tokens/s/GPU", grouped(summary.tokens_per_s_per_gpu)),
         ("model FLOP/s per GPU", format!("{:.1} TFLOP/s", summary.model_tflops_per_gpu)),
         (
@@ -292,8 +296,14 @@ pub(super) fn sample(count: usize, most: usize) -> Vec<usize> {
 
 fn evidence(summary: &Summary) -> String {
     let evidence = &summary.evidence;
+    let scaled = if evidence.scaled_fraction > 0.0 {
+        format!(" fits of other GPUs {},", percent(evidence.scaled_fraction))
+    } else {
+        String::new()
+    };
     format!(
-        "Rests on: measurements {}, fits to measurements {}, rooflines and closed forms {}\n",
+        "Rests on: measurements {}, fits to measurements {},{scaled} rooflines and closed forms \
+         {}\n",
         percent(evidence.measured_fraction),
         percent(evidence.fitted_fraction),
         percent(evidence.roofline_fraction)

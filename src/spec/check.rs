@@ -35,6 +35,7 @@ impl Parts {
             stack: self.stack?,
             plan: self.plan?,
             training: self.training?,
+            measured: Vec::new(),
         })
     }
 }
@@ -43,7 +44,7 @@ impl Parts {
 ///
 /// For scenarios made in code: [`super::load`] runs the same rules and adds the places.
 pub fn check(scenario: &Scenario) -> Vec<Problem> {
-    let Scenario { name, model, cluster, fit, stack, plan, training } = scenario.clone();
+    let Scenario { name, model, cluster, fit, stack, plan, training, .. } = scenario.clone();
     check_parts(&Parts {
         name,
         model: Some(model),

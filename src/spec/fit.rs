@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::Gpu;
 use super::learned::LearnedModel;
 
 /// What was learned about a machine. Without a fit every factor is 1.
@@ -69,4 +71,13 @@ impl Default for Fit {
             models: Vec::new(),
         }
     }
+}
+
+/// A fit and the GPU that it was measured on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeasuredFit {
+    /// What was learned.
+    pub fit: Arc<Fit>,
+    /// Where.
+    pub gpu: Gpu,
 }

@@ -21,7 +21,7 @@ pub struct LearnedModel {
     pub sources: Vec<String>,
     /// Parameters of the form, by name.
     pub parameters: BTreeMap<String, f64>,
-    /// Least and greatest value of each feature among the rows, by name.
+    /// Least and greatest value among the rows of each feature that is a size, by name.
     #[serde(default)]
     pub domain: BTreeMap<String, [f64; 2]>,
     /// Expected relative error (one sigma) of a prediction within the domain: that of rows that

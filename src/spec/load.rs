@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 mod decode;
 mod explain;
+mod fits;
 mod overrides;
 mod resolve;
 mod sources;
@@ -137,7 +138,10 @@ fn load_file(
     let mut problems = loader.resolver.problems;
     problems.extend(findings.into_iter().map(|problem| place(problem, &loader.resolved)));
     Problems::check(problems)?;
-    parts.into_scenario(stem).ok_or_else(|| Problem::new("", "could not be read").into())
+    let mut scenario =
+        parts.into_scenario(stem).ok_or_else(|| Problem::new("", "could not be read"))?;
+    scenario.measured = fits::measured(sources, &scenario)?;
+    Ok(scenario)
 }
 
 /// Points a problem of a rule at the key that it names.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, Fit, Model, Plan, Stack, Training};
+use super::{Cluster, Fit, MeasuredFit, Model, Plan, Stack, Training};
 
 /// A model on a cluster with a software stack, cut by a plan, trained on a batch.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -26,6 +26,9 @@ pub struct Scenario {
     pub plan: Plan,
     /// On which batch, in which precision.
     pub training: Training,
+    /// Cost models that loading found for the cluster's GPU, or for those most like it.
+    #[serde(skip)]
+    pub measured: Vec<MeasuredFit>,
 }
 
 impl Scenario {

@@ -21,6 +21,7 @@ fn summary(compute_s: f64, dp_s: f64, bubble_s: f64, reserved_gib: f64) -> Summa
     };
     Summary {
         step_time_s,
+        step_time_interval_s: [0.9 * step_time_s, 1.1 * step_time_s],
         tokens_per_s_per_gpu: 8192.0 / step_time_s,
         model_tflops_per_gpu: 400.0 / step_time_s,
         peak_tflops_per_gpu: 1000.0,

@@ -30,7 +30,7 @@ fn the_text_report_says_all_on_a_screen() {
       tp 2, pp 4 (1f1b), dp 8
       bf16, 16 micro-batches of 1 x 8,192 tokens on each replica
 
-      step time             304.0 ms
+      step time             304.0 ms (80 %: 276.4 ms to 334.3 ms)
       tokens/s/GPU          20,211
       model FLOP/s per GPU  328.9 TFLOP/s
       MFU / HFU             32.9 % / 37.0 % of 1000 TFLOP/s
@@ -106,7 +106,7 @@ fn the_json_has_the_keys_of_the_contract() {
     };
     has(
         &document,
-        "schema_version scenario step_time_s tokens_per_s_per_gpu model_tflops_per_gpu mfu hfu \
+        "schema_version scenario step_time_s step_time_interval_s tokens_per_s_per_gpu model_tflops_per_gpu mfu hfu \
          time communication memory evidence warnings",
     );
     let time = "compute_s exposed_communication_s bubble_s host_bound_s optimizer_s other_s";
@@ -127,7 +127,10 @@ fn the_json_has_the_keys_of_the_contract() {
              buffers_bytes overhead_bytes",
         );
     }
-    has(&document["evidence"], "measured_fraction fitted_fraction roofline_fraction");
+    has(
+        &document["evidence"],
+        "measured_fraction fitted_fraction scaled_fraction roofline_fraction",
+    );
     has(&document["scenario"], "model cluster stack plan training");
 }
 
@@ -192,7 +195,8 @@ fn the_json_of_the_numbers_does_not_change() {
       "evidence": {
         "fitted_fraction": 0.25,
         "measured_fraction": 0.0,
-        "roofline_fraction": 0.75
+        "roofline_fraction": 0.75,
+        "scaled_fraction": 0.0
       },
       "hfu": 0.3700657894736843,
       "memory": {
@@ -251,6 +255,10 @@ fn the_json_of_the_numbers_does_not_change() {
       "model_tflops_per_gpu": 328.9473684210526,
       "peak_tflops_per_gpu": 1000.0,
       "schema_version": 1,
+      "step_time_interval_s": [
+        0.2764101629488879,
+        0.3343437123080348
+      ],
       "step_time_s": 0.304,
       "time": {
         "bubble_s": 0.097,

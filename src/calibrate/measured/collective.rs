@@ -106,6 +106,11 @@ impl CollectiveRow {
     }
 }
 
+/// Whether training moves messages of a size.
+pub(in crate::calibrate) fn is_of_training(bytes: f64) -> bool {
+    bytes >= TRAINING_BYTES
+}
+
 /// The case of a row: its operation, and the source where that measures in a way of its own. Sends are
 /// measured by one source only.
 fn case(kind: CollectiveKind, source: &str) -> String {
@@ -150,7 +155,7 @@ impl Measured for CollectiveForm {
     }
 
     fn is_training(shape: &CollectiveShape) -> bool {
-        shape.bytes >= TRAINING_BYTES
+        is_of_training(shape.bytes)
     }
 
     fn stand_ins(case: &str) -> Vec<String> {

@@ -32,7 +32,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Subset {
-    /// Shapes of training: GEMM with m >= 1024, n and k >= 512; attention causal, head 128, 1k and up
+    /// GEMM with m >= 1024, n and k >= 512; attention causal, heads of 128, 1k tokens and up
     Training,
 }
 

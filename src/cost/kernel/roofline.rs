@@ -71,6 +71,6 @@ impl KernelModel for Roofline {
 
     fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
         let Estimate { time, relative_error, .. } = self.estimate(kernel);
-        Some(Prediction { time, relative_error })
+        Some(Prediction { time, relative_error, is_scaled: false, is_outside: false })
     }
 }

@@ -42,6 +42,26 @@ impl Facts {
     }
 }
 
+/// Exponent with which the achieved share of a peak grows with watts a peak FLOP: A100, H100, B200
+/// sustain 0.795, 0.70, 0.62 of their peaks at 1.28, 0.71, 0.44 W a TFLOP/s, which is a power of
+/// 0.24 (aiconfigurator@095f58a, GEMMs above 3 ms).
+const POWER_EXPONENT: f64 = 0.24;
+
+/// Watts for each peak FLOP/us from which on power holds nothing back: A100 does not throttle.
+const POWER_ENOUGH: f64 = 1.28e-6;
+
+impl Facts {
+    /// Facts of a GPU for a model that was learned on another: the peak is that which the other's
+    /// shares of it mean, given what power each has for its peak.
+    pub fn transferred(gpu: &Gpu, learned_on: &Gpu, dtype: DType) -> Self {
+        let (own, other) = (Self::of(gpu, dtype), Self::of(learned_on, dtype));
+        let watts =
+            |gpu: &Gpu, facts: &Self| (gpu.tdp.value().max(1.0) / facts.peak).min(POWER_ENOUGH);
+        let power = (watts(gpu, &own) / watts(learned_on, &other)).powf(POWER_EXPONENT);
+        Self { peak: own.peak * power, ..own }
+    }
+}
+
 /// Most features that a form may have.
 pub const FEATURES_MAX: usize = 32;
 

@@ -62,6 +62,8 @@ mod at {
     pub(super) const QUANTISE: usize = 13;
     pub(super) const QUANTISE_LAUNCH: usize = 14;
     pub(super) const TILE_OVERHEAD: usize = 15;
+    pub(super) const CACHE_GAIN: usize = 16;
+    pub(super) const CACHE_SHARE: usize = 17;
 }
 
 /// How fast a kernel's throttle sets in around its duration.
@@ -108,6 +110,10 @@ impl Form for GemmForm {
         parameter("quantise_bandwidth_fraction", 0.5, 0.05, 1.0),
         parameter("quantise_launch_us", 2.0, 0.2, 12.0),
         parameter("tile_overhead_us", 0.3, 0.02, 5.0),
+        // What lies in the last-level cache comes faster, by this much of the bandwidth; and the
+        // share of the cache that a kernel's traffic may fill before half of that is gone.
+        parameter("cache_gain", 0.5, 0.01, 8.0),
+        parameter("cache_share", 0.2, 0.02, 2.0),
     ];
 
     const FEATURES: &'static [&'static str] = &[
@@ -135,6 +141,8 @@ impl Form for GemmForm {
         "log_tasks",
         "wave_128",
         "wave_256",
+        "m_64",
+        "n_64",
     ];
 
     fn time_us(values: &[f64], facts: &Facts, shape: &GemmShape) -> f64 {
@@ -195,6 +203,8 @@ impl Form for GemmForm {
             parts.tasks.log2(),
             wave_share(m, n, 128.0, 128.0, facts.sm_count),
             wave_share(m, n, 256.0, 128.0, facts.sm_count),
+            m / ((m / 64.0).ceil() * 64.0),
+            n / ((n / 64.0).ceil() * 64.0),
         ];
         for (feature, value) in features.iter_mut().zip(list) {
             *feature = value as f32;
@@ -257,6 +267,9 @@ fn parts(values: &[f64], facts: &Facts, shape: &GemmShape) -> Parts {
             }
         }
     }
-    best.memory = traffic(shape) / (facts.bandwidth * values[at::BANDWIDTH]);
+    let bytes = traffic(shape);
+    let filled = bytes / (facts.cache_bytes * values[at::CACHE_SHARE]);
+    let gain = 1.0 + values[at::CACHE_GAIN] / (1.0 + filled * filled);
+    best.memory = bytes / (facts.bandwidth * values[at::BANDWIDTH] * gain);
     best
 }

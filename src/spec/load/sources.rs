@@ -1,5 +1,6 @@
 //! Where named parts come from: what ships, and the user's own folders before it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -149,6 +150,14 @@ impl DataSources {
                 })
             })
         })
+    }
+
+    /// The text of a name's file: the user's, else the shipped one.
+    pub(super) fn text_of(&self, kind: Kind, name: &str) -> Option<Cow<'static, str>> {
+        match self.own.get(&(kind, name.to_owned())) {
+            Some(file) => Some(Cow::Owned(file.text.clone())),
+            None => shipped::text(kind, name).map(Cow::Borrowed),
+        }
     }
 
     /// The file at a path, read through the caller's reader.

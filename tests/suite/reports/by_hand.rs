@@ -2,7 +2,7 @@
 //! 10 ms, a backward 20 ms, a transfer 1 ms, the optimizer 5 ms on each stage.
 
 use std::path::Path;
-use stepcast::analysis::{Evidence, StageMemory, StepFacts};
+use stepcast::analysis::{Evidence, StageMemory, StepErrors, StepFacts};
 use stepcast::spec::{DataSources, Kind, Override, Scenario, load_text};
 use stepcast::timeline::{
     Arrow, LabelId, Lane, MemorySample, Process, Span, SpanId, Task, Timeline,
@@ -56,6 +56,11 @@ pub(crate) fn facts() -> StepFacts {
             fitted_fraction: 0.25,
             roofline_fraction: 0.75,
             ..Evidence::default()
+        },
+        errors: StepErrors {
+            machine_compute: 0.08,
+            machine_network: 0.12,
+            ..StepErrors::default()
         },
         warnings: vec!["made by hand".to_owned()],
     }

@@ -1,0 +1,110 @@
+//! Learned forms as a kernel model: which form answers for which kernel.
+
+use super::form::Form;
+use super::gemm::{GemmForm, GemmShape};
+use super::model::Answer;
+use super::transfer::{Estimator, MeasuredOn};
+use crate::cost::kernel::{KernelModel, Prediction};
+use crate::spec::{Gpu, MeasuredFit};
+use crate::units::Seconds;
+use crate::work::{DType, Kernel};
+
+/// Formats whose GEMMs are learned apart.
+const GEMM_FORMATS: [DType; 7] = [
+    DType::Bf16,
+    DType::Tf32,
+    DType::Fp8,
+    DType::Fp8Rowwise,
+    DType::Fp8Blockwise,
+    DType::Mxfp8,
+    DType::Nvfp4,
+];
+
+/// Kernels of one GPU, priced by what was learned of it or of those most like it.
+#[derive(Clone, Debug)]
+pub struct LearnedKernels {
+    gemm: Vec<(DType, Estimator<GemmForm>)>,
+    scaled_from: Option<String>,
+}
+
+impl LearnedKernels {
+    /// Models for a GPU; `None` where the fits hold none of use.
+    ///
+    /// # Errors
+    /// When a fit cannot be read.
+    pub fn new(gpu: &Gpu, measured: &[MeasuredFit]) -> Result<Option<Self>, String> {
+        let fits: Vec<MeasuredOn<'_>> =
+            measured.iter().map(|it| MeasuredOn { fit: &it.fit, gpu: &it.gpu }).collect();
+        let mut gemm = Vec::new();
+        for dtype in GEMM_FORMATS {
+            if gpu.peak(dtype).is_some()
+                && let Some(found) = Estimator::new(gpu, dtype, &gemm_cases(dtype), &fits)?
+            {
+                gemm.push((dtype, found));
+            }
+        }
+        if gemm.is_empty() {
+            return Ok(None);
+        }
+        let scaled_from = gemm.iter().find_map(|(_, it)| it.scaled_from().map(str::to_owned));
+        Ok(Some(Self { gemm, scaled_from }))
+    }
+
+    /// The GPU whose models stand in, where nobody measured this one.
+    pub fn scaled_from(&self) -> Option<&str> {
+        self.scaled_from.as_deref()
+    }
+}
+
+/// Cases that answer for a format in training, best first: those of training itself, then bare
+/// kernels, then the kernels of measurements that quantise, whose quantisation is left out.
+fn gemm_cases(dtype: DType) -> Vec<String> {
+    let cases: &[&str] = match dtype {
+        DType::Fp16 | DType::Bf16 => &["16-bit, training layouts", "16-bit"],
+        DType::Fp32 | DType::Tf32 => &["tf32"],
+        DType::Fp8 | DType::Fp8Rowwise => &["fp8 rowwise", "fp8 rowwise, quantising"],
+        DType::Fp8Blockwise => &["fp8 blockwise", "fp8 blockwise, quantising"],
+        DType::Mxfp8 => {
+            &["mxfp8", "fp8 blockwise, quantising", "fp8 rowwise", "fp8 rowwise, quantising"]
+        }
+        DType::Nvfp4 => &["nvfp4"],
+    };
+    cases.iter().map(|case| (*case).to_owned()).collect()
+}
+
+impl KernelModel for LearnedKernels {
+    fn name(&self) -> &'static str {
+        "fit"
+    }
+
+    fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
+        match *kernel {
+            Kernel::Gemm { m, n, k, batch: 1, dtype, output, layout, accumulate } => {
+                let format = if dtype == DType::Fp16 { DType::Bf16 } else { dtype };
+                let model = &self.gemm.iter().find(|(known, _)| *known == format)?.1;
+                let shape = GemmShape {
+                    m: m as f64,
+                    n: n as f64,
+                    k: k as f64,
+                    layout,
+                    operand_bytes: dtype.bytes(),
+                    result_bytes: output.bytes() * if accumulate { 2.0 } else { 1.0 },
+                    quantises: false,
+                    sustained: true,
+                };
+                (m > 0 && n > 0 && k > 0).then(|| priced(model, &shape))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn priced<F: Form>(model: &Estimator<F>, shape: &F::Shape) -> Prediction {
+    let Answer { time_us, relative_error, outside } = model.predict(shape);
+    Prediction {
+        time: Seconds::from_us(time_us),
+        relative_error,
+        is_scaled: model.scaled_from().is_some(),
+        is_outside: outside > 0.0,
+    }
+}
