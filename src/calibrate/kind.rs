@@ -24,9 +24,20 @@ pub struct Learned {
     pub faults: Vec<Fault>,
 }
 
+/// How tables are learned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LearnOptions {
+    /// The GPU of tables that do not say; of others, the only one whose rows are used.
+    pub gpu: Option<String>,
+    /// Whether measured times are kept in the fit, to answer before the form.
+    pub keep_rows: bool,
+}
+
 /// How tables are checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckOptions {
+    /// The GPU of tables that do not say; of others, the only one whose rows are checked.
+    pub gpu: Option<String>,
     /// Whether each GPU is predicted from the models of the others.
     pub leave_gpu_out: bool,
 }
@@ -50,7 +61,7 @@ pub trait Kind: Sync {
         &self,
         tables: &[&Table],
         hardware: &Hardware,
-        gpu: Option<&str>,
+        options: &LearnOptions,
         progress: &Progress<'_>,
     ) -> Result<Learned, Fault>;
 
@@ -63,7 +74,7 @@ pub trait Kind: Sync {
         table: &Table,
         hardware: &Hardware,
         fits: &[Fit],
-        options: CheckOptions,
+        options: &CheckOptions,
     ) -> Result<(Vec<Checked>, Vec<Fault>), Fault>;
 }
 
@@ -115,13 +126,13 @@ impl<F: Measured> Kind for Of<F> {
         &self,
         tables: &[&Table],
         hardware: &Hardware,
-        gpu: Option<&str>,
+        options: &LearnOptions,
         progress: &Progress<'_>,
     ) -> Result<Learned, Fault> {
         let mut faults = Vec::new();
         let mut observations = Vec::new();
         for table in tables {
-            let seen = observe::<F>(table, hardware, gpu)?;
+            let seen = observe::<F>(table, hardware, options.gpu.as_deref())?;
             observations.extend(seen.observations);
             faults.extend(seen.faults);
         }
@@ -139,7 +150,7 @@ impl<F: Measured> Kind for Of<F> {
                     let start = start::<F>(file, case, rows[0].gpu, hardware, &models);
                     let rows_of: Vec<_> = rows.iter().map(|seen| &seen.observation).collect();
                     let facts = Facts::of(rows[0].gpu, rows[0].observation.operands);
-                    let model = learn::<F>(&rows_of, &facts, &start);
+                    let model = learn::<F>(&rows_of, &facts, &start, options.keep_rows);
                     progress(&format!("{file} {} {case}", F::KIND));
                     (file.to_owned(), model)
                 })
@@ -154,9 +165,9 @@ impl<F: Measured> Kind for Of<F> {
         table: &Table,
         hardware: &Hardware,
         fits: &[Fit],
-        options: CheckOptions,
+        options: &CheckOptions,
     ) -> Result<(Vec<Checked>, Vec<Fault>), Fault> {
-        let seen = observe::<F>(table, hardware, None)?;
+        let seen = observe::<F>(table, hardware, options.gpu.as_deref())?;
         let mut models: BTreeMap<(String, String), Option<Estimator<F>>> = BTreeMap::new();
         let mut checked = Vec::new();
         for Seen { file, gpu, observation } in &seen.observations {
@@ -178,9 +189,11 @@ impl<F: Measured> Kind for Of<F> {
                 measured_us: observation.time_us,
                 predicted_us: answer.time_us,
                 relative_error: answer.relative_error,
-                answered_by: model
-                    .scaled_from()
-                    .map_or_else(|| "fit".to_owned(), |from| format!("scaled from {from}")),
+                answered_by: match model.scaled_from() {
+                    Some(from) => format!("scaled from {from}"),
+                    None if answer.is_measured => "measured table".to_owned(),
+                    None => "fit".to_owned(),
+                },
                 is_training: F::is_training(&observation.shape),
             });
         }
@@ -260,6 +273,12 @@ fn known<'a>(hardware: &'a Hardware, name: &str) -> Result<(&'a str, &'a Gpu), S
     })
 }
 
+/// Times that exceed what the data sheet allows by more than this are in another unit.
+const TOO_SLOW: f64 = 100.0;
+
+/// Kernels that take less than this, us, are bound by their launch.
+const LAUNCH_BOUND_US: f64 = 20.0;
+
 /// Whether a row is within what the GPU can do.
 fn is_possible<F: Measured>(
     row: &Row<'_>,
@@ -267,16 +286,26 @@ fn is_possible<F: Measured>(
     seen: &Observation<F::Shape>,
 ) -> Result<(), Fault> {
     let flops = F::flops(&seen.shape);
-    let peak = Facts::of(gpu, seen.operands).peak;
-    if flops / seen.time_us <= peak {
-        return Ok(());
+    let facts = Facts::of(gpu, seen.operands);
+    if flops / seen.time_us > facts.peak {
+        return Err(row.fault(format!(
+            "{:.0} TFLOP/s are more than the {:.0} of {}; are the times in us, is it this GPU?",
+            flops / seen.time_us * 1e-6,
+            facts.peak * 1e-6,
+            gpu.name
+        )));
     }
-    Err(row.fault(format!(
-        "{:.0} TFLOP/s are more than the {:.0} of {}; are the times in us, is it this GPU?",
-        flops / seen.time_us * 1e-6,
-        peak * 1e-6,
-        gpu.name
-    )))
+    let Some(bytes) = F::bytes(&seen.shape) else { return Ok(()) };
+    let least_us = (flops / facts.peak).max(bytes / facts.bandwidth);
+    if least_us > LAUNCH_BOUND_US && seen.time_us > TOO_SLOW * least_us {
+        return Err(row.fault(format!(
+            "{} us are {:.0} times slower than {} allows; are the times in us?",
+            seen.time_us,
+            seen.time_us / least_us,
+            gpu.name
+        )));
+    }
+    Ok(())
 }
 
 /// Where the search for parameters starts: at those of a case that this one leans on, of this GPU
@@ -308,7 +337,7 @@ fn estimator<F: Measured>(
     observation: &Observation<F::Shape>,
     hardware: &Hardware,
     fits: &[Fit],
-    options: CheckOptions,
+    options: &CheckOptions,
 ) -> Result<Option<Estimator<F>>, String> {
     let cases = [vec![observation.case.clone()], F::stand_ins(&observation.case)].concat();
     let measured: Vec<MeasuredOn<'_>> = fits

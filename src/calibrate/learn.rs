@@ -28,13 +28,14 @@ const ERROR_MIN: f64 = 0.002;
 const WITHIN_ONE_SIGMA: f64 = 0.6827;
 
 /// Learns the model of one GPU and case; `start` are the values that the search starts from and is
-/// drawn to.
+/// drawn to, and `keep_rows` keeps the measured times beside the form.
 ///
 /// Panics without observations.
 pub(super) fn learn<F: Measured>(
     observations: &[&Observation<F::Shape>],
     facts: &Facts,
     start: &[f64],
+    keep_rows: bool,
 ) -> LearnedModel {
     assert!(!observations.is_empty(), "a model needs rows");
     // In an order that does not depend on that of files.
@@ -76,9 +77,23 @@ pub(super) fn learn<F: Measured>(
         domain: domain::<F>(&values, facts, &all),
         relative_error: short(relative_error),
         residuals: found,
+        measured_us: if keep_rows { kept::<F>(&all) } else { BTreeMap::new() },
         correction: correction.trees.to_lines(F::FEATURES),
         error: error.to_lines(F::FEATURES),
     }
+}
+
+/// The median time of each shape.
+fn kept<F: Measured>(rows: &[(F::Shape, f64)]) -> BTreeMap<String, f64> {
+    let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (shape, time_us) in rows {
+        times.entry(F::describe(shape)).or_default().push(*time_us);
+    }
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        short(quantile(&times, 0.5))
+    };
+    times.into_iter().map(|(shape, times)| (shape, median(times))).collect()
 }
 
 /// Five digits: more than any fit knows.

@@ -54,6 +54,11 @@ pub trait Measured: Form {
         0.0
     }
 
+    /// Least traffic to memory, bytes; what a rate far below the GPU's is told by, where it is given.
+    fn bytes(_: &Self::Shape) -> Option<f64> {
+        None
+    }
+
     /// Whether training runs shapes of this size.
     fn is_training(_: &Self::Shape) -> bool {
         true
@@ -62,11 +67,6 @@ pub trait Measured: Form {
     /// Cases whose model may answer for one that has none, nearest first.
     fn stand_ins(_case: &str) -> Vec<String> {
         Vec::new()
-    }
-
-    /// A shape for people.
-    fn describe(shape: &Self::Shape) -> String {
-        format!("{shape:?}")
     }
 
     /// Trees that as many rows can bear.

@@ -14,6 +14,7 @@ use super::{Context, diagnostics};
 
 mod check;
 mod learn;
+mod machine;
 mod residuals;
 
 /// Larger tables, unpacked, are refused.
@@ -36,6 +37,8 @@ pub(crate) struct CalibrateArgs {
 enum CalibrateCommand {
     /// Predict every row of measured tables with the fits that ship; fit nothing
     Check(check::CheckArgs),
+    /// One compute and one network factor of a cluster, against the fits that ship
+    Machine(machine::MachineArgs),
 }
 
 /// Kind of cost.
@@ -68,6 +71,7 @@ impl CostKind {
 pub(crate) fn run(args: &CalibrateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match &args.command {
         Some(CalibrateCommand::Check(check)) => check::run(check, context),
+        Some(CalibrateCommand::Machine(machine)) => machine::run(machine, context),
         None => learn::run(&args.learn, context),
     }
 }

@@ -50,15 +50,16 @@ pub struct KernelPrice {
 
 /// Prices of kernels on one GPU under one software stack.
 pub struct KernelBook {
-    /// Ordered by evidence; asked before the roofline.
-    models: Vec<(Evidence, Box<dyn KernelModel>)>,
+    /// Asked before the roofline.
+    models: Vec<Box<dyn KernelModel>>,
     /// Answers whatever the models leave open.
     roofline: Roofline,
     compute_factor: f64,
 }
 
 impl KernelBook {
-    /// A book with the roofline; `fit` scales all times by its `compute_factor`.
+    /// A book with the roofline; `fit` scales all times by its `compute_factor`, but those measured
+    /// on the machine itself.
     pub fn new(gpu: &Gpu, stack: &Stack, fit: &Fit) -> Self {
         Self {
             models: Vec::new(),
@@ -67,37 +68,33 @@ impl KernelBook {
         }
     }
 
-    /// Adds a model, asked after those of stronger or equal evidence and before the roofline.
+    /// Adds a model; of answers with equal evidence, that of the model added first counts.
     #[must_use]
-    pub fn with_model(mut self, evidence: Evidence, model: Box<dyn KernelModel>) -> Self {
-        let place = self.models.partition_point(|(present, _)| *present <= evidence);
-        self.models.insert(place, (evidence, model));
+    pub fn with_model(mut self, model: Box<dyn KernelModel>) -> Self {
+        self.models.push(model);
         self
     }
 
-    /// Price of a kernel. Total: the roofline answers what no other model does.
+    /// Price of a kernel: the answer with the strongest evidence. Total: the roofline answers what
+    /// no other model does.
     pub fn price(&self, kernel: &Kernel) -> KernelPrice {
         // The roofline is asked in any case: measurements give times, not what bounds them.
         let estimate = self.roofline.estimate(kernel);
-        let learned = self.models.iter().find_map(|(evidence, model)| {
-            let prediction = model.predict(kernel)?;
-            let evidence = if prediction.is_scaled { Evidence::Scaled } else { *evidence };
-            Some((evidence, prediction))
-        });
-        let (evidence, prediction) = learned.unwrap_or((
-            Evidence::Roofline,
-            Prediction {
-                time: estimate.time,
-                relative_error: estimate.relative_error,
-                is_scaled: false,
-                is_outside: false,
-            },
-        ));
+        let answers = self.models.iter().filter_map(|model| model.predict(kernel));
+        let closed_form = Prediction {
+            time: estimate.time,
+            relative_error: estimate.relative_error,
+            evidence: Evidence::Roofline,
+            is_outside: false,
+        };
+        let best = answers.chain([closed_form]).min_by_key(|answer| answer.evidence);
+        let Prediction { time, relative_error, evidence, is_outside } = best.unwrap_or(closed_form);
+        let is_own = evidence == Evidence::MeasuredTable;
         KernelPrice {
-            time: prediction.time * self.compute_factor,
-            relative_error: prediction.relative_error,
+            time: if is_own { time } else { time * self.compute_factor },
+            relative_error,
             evidence,
-            is_outside: prediction.is_outside,
+            is_outside,
             memory_share: estimate.memory_share,
         }
     }
@@ -105,7 +102,7 @@ impl KernelBook {
 
 impl std::fmt::Debug for KernelBook {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<_> = self.models.iter().map(|(_, model)| model.name()).collect();
+        let names: Vec<_> = self.models.iter().map(|model| model.name()).collect();
         formatter
             .debug_struct("KernelBook")
             .field("models", &names)
@@ -124,7 +121,12 @@ mod tests {
 
     /// Knows copies only.
     struct Copies {
+        evidence: Evidence,
         us: f64,
+    }
+
+    fn copies(evidence: Evidence, us: f64) -> Box<dyn KernelModel> {
+        Box::new(Copies { evidence, us })
     }
 
     impl KernelModel for Copies {
@@ -137,7 +139,7 @@ mod tests {
             known.then(|| Prediction {
                 time: Seconds::from_us(self.us),
                 relative_error: 0.01,
-                is_scaled: false,
+                evidence: self.evidence,
                 is_outside: false,
             })
         }
@@ -155,20 +157,20 @@ mod tests {
     #[test]
     fn the_strongest_evidence_answers_whatever_the_order_of_adding() {
         let book = book(1.0)
-            .with_model(Evidence::Fit, Box::new(Copies { us: 7.0 }))
-            .with_model(Evidence::MeasuredTable, Box::new(Copies { us: 5.0 }));
+            .with_model(copies(Evidence::Fit, 7.0))
+            .with_model(copies(Evidence::MeasuredTable, 5.0));
         let price = book.price(&pass(MemoryKernel::Copy));
         assert_eq!(price.evidence, Evidence::MeasuredTable);
         assert_eq!(price.time, Seconds::from_us(5.0));
         assert_eq!(price.relative_error, 0.01);
         // Of two of one kind, the first added is asked first.
-        let book = book.with_model(Evidence::MeasuredTable, Box::new(Copies { us: 6.0 }));
+        let book = book.with_model(copies(Evidence::MeasuredTable, 6.0));
         assert_eq!(book.price(&pass(MemoryKernel::Copy)).time, Seconds::from_us(5.0));
     }
 
     #[test]
     fn the_roofline_answers_what_no_model_knows() {
-        let book = book(1.0).with_model(Evidence::Fit, Box::new(Copies { us: 7.0 }));
+        let book = book(1.0).with_model(copies(Evidence::Fit, 7.0));
         let price = book.price(&pass(MemoryKernel::Norm));
         assert_eq!(price.evidence, Evidence::Roofline);
         assert!(price.memory_share > 0.99, "{price:?}");
@@ -177,9 +179,9 @@ mod tests {
     #[test]
     fn the_factor_of_the_machine_scales_every_answer() {
         for kind in [MemoryKernel::Copy, MemoryKernel::Norm] {
-            let model = || Box::new(Copies { us: 7.0 });
-            let one = book(1.0).with_model(Evidence::Fit, model()).price(&pass(kind));
-            let slow = book(1.25).with_model(Evidence::Fit, model()).price(&pass(kind));
+            let model = || copies(Evidence::Fit, 7.0);
+            let one = book(1.0).with_model(model()).price(&pass(kind));
+            let slow = book(1.25).with_model(model()).price(&pass(kind));
             assert!((slow.time / one.time - 1.25).abs() < 1e-12);
         }
     }

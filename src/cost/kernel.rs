@@ -10,6 +10,7 @@ mod roofline;
 #[cfg(test)]
 mod tests;
 
+use super::book::Evidence;
 use crate::units::Seconds;
 use crate::work::Kernel;
 
@@ -22,8 +23,8 @@ pub struct Prediction {
     pub time: Seconds,
     /// Expected relative error of the time, one sigma.
     pub relative_error: f64,
-    /// Whether the model was learned on another GPU.
-    pub is_scaled: bool,
+    /// What it rests on.
+    pub evidence: Evidence,
     /// Whether the shape lies outside of what was measured.
     pub is_outside: bool,
 }

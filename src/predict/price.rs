@@ -51,7 +51,7 @@ pub(super) fn price(
     let learned = LearnedKernels::new(gpu, measured)?;
     let scaled_from = learned.as_ref().and_then(|it| it.scaled_from().map(str::to_owned));
     if let Some(learned) = learned {
-        kernels = kernels.with_model(Evidence::Fit, Box::new(learned));
+        kernels = kernels.with_model(Box::new(learned));
     }
     let topology = Topology::new(&scenario.cluster);
     let collectives = LearnedCollectives::new(&scenario.cluster, measured)?;

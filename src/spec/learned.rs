@@ -30,6 +30,9 @@ pub struct LearnedModel {
     /// Residuals on the fitted part and on the inner held-out part.
     #[serde(default)]
     pub residuals: BTreeMap<String, Residuals>,
+    /// Measured times in us by shape, where they are kept: they answer before the form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measured_us: BTreeMap<String, f64>,
     /// Correction of the logarithm of the form's time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub correction: Vec<String>,

@@ -87,6 +87,11 @@ impl Measured for GemmForm {
         2.0 * shape.m * shape.n * shape.k
     }
 
+    fn bytes(shape: &GemmShape) -> Option<f64> {
+        let GemmShape { m, n, k, operand_bytes, result_bytes, .. } = shape;
+        Some((m * k + n * k) * operand_bytes + m * n * result_bytes)
+    }
+
     /// As the validation of this project defines it: shapes of linear layers in training.
     fn is_training(shape: &GemmShape) -> bool {
         shape.m >= 1024.0 && shape.n >= 512.0 && shape.k >= 512.0
@@ -97,11 +102,6 @@ impl Measured for GemmForm {
             Some(short) => vec![short.to_owned()],
             None => Vec::new(),
         }
-    }
-
-    fn describe(shape: &GemmShape) -> String {
-        let GemmShape { m, n, k, layout, .. } = shape;
-        format!("{m}x{n}x{k} {layout:?}")
     }
 
     fn growth(rows: usize) -> Growth {

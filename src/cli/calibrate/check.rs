@@ -19,6 +19,9 @@ pub(crate) struct CheckArgs {
     /// Only this kind of cost [default: what the header says]
     #[arg(long, value_enum)]
     kind: Option<CostKind>,
+    /// The GPU that was measured: needed where the table does not say, else only its rows are used
+    #[arg(long, value_name = "NAME")]
+    gpu: Option<String>,
     /// Only some rows
     #[arg(long, value_enum)]
     subset: Option<Subset>,
@@ -49,13 +52,13 @@ struct Report<'a> {
 /// Checks and prints.
 pub(super) fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let (hardware, fits) = (hardware(context)?, fits(context)?);
-    let options = CheckOptions { leave_gpu_out: args.leave_gpu_out };
+    let options = CheckOptions { gpu: args.gpu.clone(), leave_gpu_out: args.leave_gpu_out };
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     for table in read_tables(&args.files)? {
         let kinds = kinds_of(&table, args.kind.map(CostKind::name)).map_err(|it| refused(&it))?;
         for kind in kinds {
             let (checked, left_out) =
-                kind.check(&table, &hardware, &fits, options).map_err(|fault| refused(&fault))?;
+                kind.check(&table, &hardware, &fits, &options).map_err(|fault| refused(&fault))?;
             rows.extend(checked);
             for fault in left_out {
                 if !faults.contains(&fault) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use stepcast::calibrate::{Fault, KINDS, Table, kinds_of};
+use stepcast::calibrate::{Fault, KINDS, LearnOptions, Table, kinds_of};
 use stepcast::spec::{Fit, LearnedModel, Problem, Problems, Residuals};
 
 use super::residuals::{csv, percent, text};
@@ -29,6 +29,9 @@ pub(crate) struct LearnArgs {
     /// Where fits are written: a .toml file for one GPU, a folder for one file a GPU
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
+    /// Keep the measured times in the fit: these very shapes are then answered by them
+    #[arg(long)]
+    keep_rows: bool,
 }
 
 /// A model's errors, as printed.
@@ -52,13 +55,14 @@ pub(super) fn run(args: &LearnArgs, context: &Context) -> anyhow::Result<ExitCod
             by_kind.entry(kind.name()).or_default().push(table);
         }
     }
+    let options = LearnOptions { gpu: args.gpu.clone(), keep_rows: args.keep_rows };
     let bar = progress(context);
     let mut models: Vec<(String, LearnedModel)> = Vec::new();
     let mut faults: Vec<Fault> = Vec::new();
     for kind in KINDS {
         let Some(tables) = by_kind.get(kind.name()) else { continue };
         let learned = kind
-            .learn(tables, &hardware, args.gpu.as_deref(), &|what| {
+            .learn(tables, &hardware, &options, &|what| {
                 bar.inc(1);
                 bar.set_message(what.to_owned());
             })

@@ -4,6 +4,7 @@ use super::attention::AttentionForm;
 use super::gemm::GemmForm;
 use super::memory::MemoryForm;
 use super::{Estimate, KernelModel, Prediction};
+use crate::cost::book::Evidence;
 use crate::spec::{Gpu, Stack};
 use crate::work::Kernel;
 
@@ -71,6 +72,7 @@ impl KernelModel for Roofline {
 
     fn predict(&self, kernel: &Kernel) -> Option<Prediction> {
         let Estimate { time, relative_error, .. } = self.estimate(kernel);
-        Some(Prediction { time, relative_error, is_scaled: false, is_outside: false })
+        let evidence = Evidence::Roofline;
+        Some(Prediction { time, relative_error, evidence, is_outside: false })
     }
 }

@@ -91,6 +91,12 @@ pub trait Form: Send + Sync + 'static {
     /// Time in us, positive and finite for any shape and any values between their bounds.
     fn time_us(values: &[f64], facts: &Facts, shape: &Self::Shape) -> f64;
 
+    /// A shape as people and tables of measured rows write it: equal for equal work, whatever the
+    /// regime that it is measured in.
+    fn describe(shape: &Self::Shape) -> String {
+        format!("{shape:?}")
+    }
+
     /// What the correction looks at, given what [`Form::time_us`] said.
     fn features(values: &[f64], facts: &Facts, shape: &Self::Shape, time_us: f64) -> Features;
 }

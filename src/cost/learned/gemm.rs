@@ -170,6 +170,11 @@ impl Form for GemmForm {
         time * (1.0 + values[at::THROTTLE_GAIN] * heat) + quantise
     }
 
+    fn describe(shape: &GemmShape) -> String {
+        let GemmShape { m, n, k, layout, .. } = shape;
+        format!("{m}x{n}x{k} {layout:?}")
+    }
+
     fn features(values: &[f64], facts: &Facts, shape: &GemmShape, time_us: f64) -> Features {
         let parts = parts(values, facts, shape);
         let GemmShape { m, n, k, .. } = *shape;

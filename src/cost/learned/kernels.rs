@@ -4,6 +4,7 @@ use super::form::Form;
 use super::gemm::{GemmForm, GemmShape};
 use super::model::Answer;
 use super::transfer::{Estimator, MeasuredOn};
+use crate::cost::book::Evidence;
 use crate::cost::kernel::{KernelModel, Prediction};
 use crate::spec::{Gpu, MeasuredFit};
 use crate::units::Seconds;
@@ -100,11 +101,15 @@ impl KernelModel for LearnedKernels {
 }
 
 fn priced<F: Form>(model: &Estimator<F>, shape: &F::Shape) -> Prediction {
-    let Answer { time_us, relative_error, outside } = model.predict(shape);
+    let Answer { time_us, relative_error, outside, is_measured } = model.predict(shape);
     Prediction {
         time: Seconds::from_us(time_us),
         relative_error,
-        is_scaled: model.scaled_from().is_some(),
+        evidence: match model.scaled_from() {
+            Some(_) => Evidence::Scaled,
+            None if is_measured => Evidence::MeasuredTable,
+            None => Evidence::Fit,
+        },
         is_outside: outside > 0.0,
     }
 }

@@ -103,7 +103,8 @@ impl<F: Form> Estimator<F> {
     }
 
     fn blend(&self, shape: &F::Shape) -> Answer {
-        let mut sum = Answer { time_us: 0.0, relative_error: 0.0, outside: 0.0 };
+        let mut sum =
+            Answer { time_us: 0.0, relative_error: 0.0, outside: 0.0, is_measured: false };
         for (weight, model) in &self.members {
             let answer = model.predict(shape);
             sum.time_us += weight * answer.time_us.ln();
