@@ -12,7 +12,7 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    Answer, CollectiveForm, CollectiveShape, DEPTH_MAX, Estimator, FEATURES_MAX, Fabric, Facts,
-    Features, Form, GemmForm, GemmShape, LEAF_UNIT, Learned, LearnedCollectives, LearnedKernels,
-    MeasuredOn, Parameter, Split, Tree, Trees,
+    AllToAllForm, AllToAllShape, Answer, CollectiveForm, CollectiveShape, DEPTH_MAX, Estimator,
+    FEATURES_MAX, Fabric, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT, Learned,
+    LearnedCollectives, LearnedKernels, MeasuredOn, Parameter, Split, Tree, Trees,
 };

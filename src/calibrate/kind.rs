@@ -79,7 +79,8 @@ pub trait Kind: Sync {
 }
 
 /// All kinds, one line each.
-pub const KINDS: &[&dyn Kind] = &[&Of::<cost::GemmForm>::new(), &super::network::Collectives];
+pub const KINDS: &[&dyn Kind] =
+    &[&Of::<cost::GemmForm>::new(), &super::network::Collectives, &Of::<cost::AllToAllForm>::new()];
 
 /// The kinds of measurements that a table holds; `wanted` narrows them.
 ///

@@ -1,5 +1,6 @@
 //! Forms that tables hold measurements of: what a row says, and how much may be learned from rows.
 
+mod all_to_all;
 mod collective;
 
 mod gemm;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::accuracy::Checked;
 use super::hardware::Hardware;
-use super::kind::{CheckOptions, Kind, Learned, Of, Progress};
+use super::kind::{CheckOptions, Kind, LearnOptions, Learned, Of, Progress};
 use super::measured::CollectiveRow;
 use super::table::{Fault, Row, Table};
 use crate::cost::{CollectiveCost, CollectiveForm};
@@ -54,10 +54,10 @@ impl Kind for Collectives {
         &self,
         tables: &[&Table],
         hardware: &Hardware,
-        gpu: Option<&str>,
+        options: &LearnOptions,
         progress: &Progress<'_>,
     ) -> Result<Learned, Fault> {
-        WITHIN.learn(tables, hardware, gpu, progress)
+        WITHIN.learn(tables, hardware, options, progress)
     }
 
     fn check(
@@ -65,14 +65,16 @@ impl Kind for Collectives {
         table: &Table,
         hardware: &Hardware,
         fits: &[Fit],
-        options: CheckOptions,
+        options: &CheckOptions,
     ) -> Result<(Vec<Checked>, Vec<Fault>), Fault> {
         // A table may hold nothing but networks.
         let within = WITHIN.check(table, hardware, fits, options);
-        let (mut checked, mut faults) = within.as_ref().map_or_else(|_| Default::default(), Clone::clone);
+        let (mut checked, mut faults) =
+            within.as_ref().map_or_else(|_| Default::default(), Clone::clone);
         let mut machines = Machines::default();
         for row in table.rows() {
-            match across(&row, &mut machines) {
+            let Some(gpu) = gpu_of(&row, hardware, options) else { continue };
+            match across(&row, gpu, &mut machines) {
                 Ok(found) => checked.extend(found),
                 // What is wrong with a row in itself has been told.
                 Err(fault) if faults.contains(&fault) => {}
@@ -96,10 +98,19 @@ struct Machines {
     known: BTreeMap<String, CollectiveCost>,
 }
 
+/// The GPU of a row: its own, else that of the options; `None` for one that is not asked for.
+fn gpu_of<'a>(row: &Row<'a>, hardware: &Hardware, options: &'a CheckOptions) -> Option<&'a str> {
+    let file = |name| hardware.find(name).map(|found| found.0.to_owned());
+    match (row.text("gpu"), options.gpu.as_deref()) {
+        (Some(own), Some(only)) => (file(own) == file(only)).then_some(own),
+        (own, only) => Some(own.or(only).unwrap_or_default()),
+    }
+}
+
 /// Predicts a row that crosses nodes; nothing for one that does not.
-fn across(row: &Row<'_>, machines: &mut Machines) -> Result<Option<Checked>, Fault> {
+fn across(row: &Row<'_>, gpu: &str, machines: &mut Machines) -> Result<Option<Checked>, Fault> {
     row.is_whole()?;
-    let (gpu, read) = (row.text("gpu").unwrap_or_default(), CollectiveRow::read(row)?);
+    let read = CollectiveRow::read(row)?;
     if read.fabric(gpu).is_some() {
         return Ok(None);
     }

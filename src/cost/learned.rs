@@ -1,5 +1,6 @@
 //! Forms whose parameters were learned from measurements, with a correction of what they leave.
 
+mod all_to_all;
 mod collective;
 mod collectives;
 mod form;
@@ -9,6 +10,7 @@ mod model;
 mod transfer;
 mod trees;
 
+pub use all_to_all::{AllToAllForm, AllToAllShape};
 pub use collective::{CollectiveForm, CollectiveShape, Fabric};
 pub use collectives::LearnedCollectives;
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};

@@ -52,7 +52,8 @@ fn rows_across_nodes_are_priced_by_the_algorithms() {
                 P4,all_reduce,16,8,4294967296,17228,fp32,IB 8x400\n";
     let table = Table::read("test.csv", text.as_bytes()).unwrap();
     let mut machines = Machines::default();
-    let found: Vec<_> = table.rows().map(|row| across(&row, &mut machines)).collect();
+    let found: Vec<_> =
+        table.rows().map(|row| across(&row, row.text("gpu").unwrap(), &mut machines)).collect();
     let checked = found[0].as_ref().unwrap().as_ref().unwrap();
     // 4 GiB over 2 nodes of 8 took 17.2 ms (oci-hpc).
     assert!((checked.predicted_us / 17_228.0 - 1.0).abs() < 0.1, "{checked:?}");
