@@ -1,5 +1,6 @@
 //! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
+mod calibrated_collectives;
 mod calibration;
 mod cli;
 mod comparison;

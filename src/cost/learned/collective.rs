@@ -174,7 +174,8 @@ impl Form for CollectiveForm {
             shape.bytes.log2(),
             shape.ranks,
             (shape.bytes / shape.ranks).log2(),
-            shape.element_bytes,
+            // Where nothing is added the format is but a name.
+            if shape.adds() { shape.element_bytes } else { 0.0 },
             lines.protocol(shape.bytes),
         ];
         let mut features = [0.0; FEATURES_MAX];
@@ -295,8 +296,11 @@ impl<'a> Lines<'a> {
         least * sum.powf(-1.0 / LEAST_SHARPNESS)
     }
 
-    /// Which protocol runs: 0 LL, 1 LL128, 2 Simple, 3 in the switch.
+    /// Which protocol a ring runs: 0 LL, 1 LL128, 2 Simple, 3 in the switch.
     fn protocol(&self, bytes: f64) -> f64 {
+        if matches!(self.shape.kind, CollectiveKind::AllToAll | CollectiveKind::SendReceive) {
+            return 0.0;
+        }
         if self.shape.takes_switch() && bytes >= self.values[at::SWITCH_FROM] {
             return 3.0;
         }
