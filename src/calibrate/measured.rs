@@ -55,7 +55,8 @@ pub trait Measured: Form {
         0.0
     }
 
-    /// Least traffic to memory, bytes; what a rate far below the GPU's is told by, where it is given.
+    /// Least traffic to memory, bytes; what a rate far below the GPU's is told by, where it is
+    /// given.
     fn bytes(_: &Self::Shape) -> Option<f64> {
         None
     }

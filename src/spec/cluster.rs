@@ -45,8 +45,8 @@ pub struct Cluster {
     pub nic_fraction: f64,
     /// Time of one hop between nodes, NIC to NIC through a leaf switch, host path included.
     pub network_latency: Seconds,
-    /// Added time of a hop between nodes for messages that sender and receiver agree on first: above
-    /// 8 KiB on EFA. None where the NICs write without asking (InfiniBand, RoCE).
+    /// Added time of a hop between nodes for messages that sender and receiver agree on first:
+    /// above 8 KiB on EFA. None where the NICs write without asking (InfiniBand, RoCE).
     #[serde(default)]
     pub rendezvous_latency: Seconds,
     /// Added time when the route leaves the leaf switch.

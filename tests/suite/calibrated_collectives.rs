@@ -1,4 +1,5 @@
-//! Collectives and exchanges of tokens learned from tables: made from known parameters, and measured.
+//! Collectives and exchanges of tokens learned from tables: made from known parameters, and
+//! measured.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -211,7 +212,8 @@ fn measured_collectives_are_predicted_at_sizes_that_were_not_seen() {
     let all = mape(near().map(|row| &row.1));
     let large = mape(near().filter(|row| size(&row.0) >= 16.0 * 1_048_576.0).map(|row| &row.1));
     assert!(all < 0.07 && large < 0.06, "{all} of all, {large} from 16 MB");
-    // Across nodes from 1 GB on; the machines of NVIDIA/nccl issues 527 and 1244 were being repaired.
+    // Across nodes from 1 GB on; the machines of NVIDIA/nccl issues 527 and 1244 were being
+    // repaired.
     let far: Vec<&Checked> = rows
         .iter()
         .filter(|row| !["NVLink", "PCIe", "multi-node"].contains(&row.0[network].as_str()))

@@ -6,8 +6,8 @@ use crate::calibrate::table::{Fault, Row, Table};
 use crate::cost::{CollectiveForm, CollectiveShape, Fabric};
 use crate::work::{CollectiveKind, DType};
 
-/// Sources that measure in a way of their own (in a CUDA graph, with an old NCCL, a process a rank) on
-/// machines of their own: each is a case, which leans on that of all others.
+/// Sources that measure in a way of their own (in a CUDA graph, with an old NCCL, a process a rank)
+/// on machines of their own: each is a case, which leans on that of all others.
 const OWN_WAYS: &[&str] = &["vidur", "vtrain", "stas00", "Azure", "awslabs", "NVIDIA"];
 
 /// From this size on messages are of the size that training moves.
@@ -111,8 +111,8 @@ pub(in crate::calibrate) fn is_of_training(bytes: f64) -> bool {
     bytes >= TRAINING_BYTES
 }
 
-/// The case of a row: its operation, and the source where that measures in a way of its own. Sends are
-/// measured by one source only.
+/// The case of a row: its operation, and the source where that measures in a way of its own. Sends
+/// are measured by one source only.
 fn case(kind: CollectiveKind, source: &str) -> String {
     let own = OWN_WAYS.iter().find(|name| source.starts_with(**name));
     match own.filter(|_| kind != CollectiveKind::SendReceive) {

@@ -2,8 +2,8 @@
 //!
 //! A GPU asks for its `1 / n` of the sum, for which the others send theirs, and hands it out: each
 //! sends and receives `S`, against `2 S (n - 1) / n` of a ring. 72 GB200 and 8 B200 reduce at the
-//! same 423 GB/s of buffer, so nothing else depends on `n`. All-reduce only: measured all-gather and
-//! reduce-scatter stay at the rate of a ring (NVIDIA/nccl, NCCL 2.27 to 2.29).
+//! same 423 GB/s of buffer, so nothing else depends on `n`. All-reduce only: measured all-gather
+//! and reduce-scatter stay at the rate of a ring (NVIDIA/nccl, NCCL 2.27 to 2.29).
 
 use super::algorithm::{CollectiveAlgorithm, Fill, Flow, Round, Shares, Steps};
 use super::layout::{Domain, Layout};

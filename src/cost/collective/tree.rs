@@ -24,10 +24,10 @@ const NETWORK_SHARE: f64 = 0.9;
 /// (48 GB/s of buffer, NVIDIA/nccl-tests issue 152) and with 4 of 100 a tree.
 const CHANNEL_SHARE: f64 = 0.1;
 
-/// Share of the network's rate where the trees between domains have inner nodes, as NCCL's tuner has
-/// it for NVLSTree (`src/graph/tuning.cc`, `ncclTopoTuneModel`: five sixths). Large messages among more
-/// than two domains run a ring: 96 H100, 32 B200 and the partitioned GB200 of NVIDIA/nccl issue 1801 load
-/// their NICs to 97 % as a ring counts.
+/// Share of the network's rate where the trees between domains have inner nodes, as NCCL's tuner
+/// has it for NVLSTree (`src/graph/tuning.cc`, `ncclTopoTuneModel`: five sixths). Large messages
+/// among more than two domains run a ring: 96 H100, 32 B200 and the partitioned GB200 of
+/// NVIDIA/nccl issue 1801 load their NICs to 97 % as a ring counts.
 pub(super) fn inner_share(domain_count: usize) -> f64 {
     if domain_count > 2 { 5.0 / 6.0 } else { 1.0 }
 }

@@ -1,9 +1,9 @@
 //! Dispatch and combine of a mixture of experts: tokens to the ranks of their experts, and back.
 //!
-//! A token goes once to each rank that holds one of its experts, across nodes once to each such node,
-//! from where NVLink takes it on (DeepEP's normal kernels, TensorRT-LLM's one- and two-sided ones).
-//! `t = launch + nodes + bytes / rate`, the rate being that of the links or of the SMs that copy,
-//! whichever is less. Learned from aiconfigurator@095f58a.
+//! A token goes once to each rank that holds one of its experts, across nodes once to each such
+//! node, from where NVLink takes it on (DeepEP's normal kernels, TensorRT-LLM's one- and two-sided
+//! ones). `t = launch + nodes + bytes / rate`, the rate being that of the links or of the SMs that
+//! copy, whichever is less. Learned from aiconfigurator@095f58a.
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +43,7 @@ impl AllToAllShape {
             token_bytes: least(self.token_bytes, 1.0, 1e9),
             topk: least(self.topk, 1.0, experts.min(256.0)),
             experts,
-            sms: least(self.sms, 0.0, 1e3),
+            sms: if self.sms >= 1.0 { self.sms.min(1e3) } else { 0.0 },
         }
     }
 
@@ -141,6 +141,14 @@ impl Form for AllToAllForm {
             + values[at::NODE] * (shape.nodes - 1.0)
             + values[at::TOKEN] * 1e-3 * shape.tokens * shape.topk / 8.0
             + slowest * sum.powf(1.0 / SHARPNESS)
+    }
+
+    fn describe(shape: &AllToAllShape) -> String {
+        let AllToAllShape { ranks, nodes, tokens, token_bytes, topk, experts, sms } = shape;
+        format!(
+            "{tokens} tokens of {token_bytes} bytes to {topk} of {experts} experts on {ranks} GPUs \
+             of {nodes} nodes, {sms} SMs"
+        )
     }
 
     fn features(_: &[f64], _: &Facts, shape: &AllToAllShape, time_us: f64) -> Features {

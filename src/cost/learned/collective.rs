@@ -1,10 +1,10 @@
 //! Collectives within one scale-up domain: NCCL's three protocols as lines, each where its tuner
 //! takes it, and all-reduce in the switch.
 //!
-//! `t = launch + line(S)`, a line being a latency a step and a rate on the wire:
-//! LL rises with the load of a channel until all channels run, LL128 is straight, Simple passes from
-//! steps that wait for each other (small chunks) to links that are full. Which one runs is the tuner's
-//! choice ([`Fabric`]). Learned from aiconfigurator@095f58a, nccl-tests by stas00, Azure, awslabs and
+//! `t = launch + line(S)`, a line being a latency a step and a rate on the wire: LL rises with the
+//! load of a channel until all channels run, LL128 is straight, Simple passes from steps that wait
+//! for each other (small chunks) to links that are full. Which one runs is the tuner's choice
+//! ([`Fabric`]). Learned from aiconfigurator@095f58a, nccl-tests by stas00, Azure, awslabs and
 //! vTrain, and vidur@7d47513.
 
 mod fabric;
@@ -84,12 +84,12 @@ impl CollectiveShape {
 #[derive(Clone, Copy, Debug)]
 pub struct CollectiveForm;
 
-/// Channels over which a small message is spread one after the other (NVIDIA/nccl: 16 to 24 within a
-/// node).
+/// Channels over which a small message is spread one after the other (NVIDIA/nccl: 16 to 24 within
+/// a node).
 const CHANNELS: f64 = 16.0;
 
-/// How sharply one protocol takes over from another, in natural logarithms of bytes: sizes in tables
-/// lie a factor of 2 apart, and the search needs a slope.
+/// How sharply one protocol takes over from another, in natural logarithms of bytes: sizes in
+/// tables lie a factor of 2 apart, and the search needs a slope.
 const CHANGE_WIDTH: f64 = 0.05;
 
 /// How sharply the least of three lines is taken where the tuner has no say (sends and receives).
@@ -144,7 +144,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("ll_end", 1.0, 0.6, 1.7),
     parameter("ll128_end", 1.0, 0.4, 2.5),
     parameter("switch_launch_us", 40.0, 5.0, 400.0),
-    parameter("switch_rate_fraction", 0.6, 0.1, 3.0),
+    parameter("switch_rate_fraction", 0.68, 0.1, 3.0),
     parameter("switch_headroom", 1.7, 1.0, 8.0),
     parameter("switch_from_bytes", 1.6e7, 2e6, 1.2e8),
 ];
@@ -165,6 +165,11 @@ impl Form for CollectiveForm {
             CollectiveKind::AllToAll | CollectiveKind::SendReceive => lines.pairwise(shape.bytes),
             _ => lines.ring(shape.bytes),
         }
+    }
+
+    fn describe(shape: &CollectiveShape) -> String {
+        let CollectiveShape { kind, ranks, bytes, element_bytes, .. } = shape;
+        format!("{} of {bytes} bytes ({element_bytes} an element) on {ranks} GPUs", kind.name())
     }
 
     fn features(values: &[f64], _: &Facts, shape: &CollectiveShape, _: f64) -> Features {
@@ -204,8 +209,8 @@ impl<'a> Lines<'a> {
         let to_simple = changes.to_simple.max(1.0) * values[at::LL128_END];
         let narrow =
             if shape.adds() && shape.element_bytes < 2.0 { values[at::NARROW] } else { 1.0 };
-        // Two ranks copy half of the buffer for what eight copy an eighth, by the same few SMs; rates are
-        // those of eight.
+        // Two ranks copy half of the buffer for what eight copy an eighth, by the same few SMs;
+        // rates are those of eight.
         let pair = |ranks: f64| 1.0 + values[at::PAIR] * 2.0 / ranks;
         let pair = pair(shape.ranks) / pair(8.0);
         let contention = (shape.ranks / 2.0).powf(values[at::CONTENTION]);

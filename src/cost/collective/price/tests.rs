@@ -9,6 +9,8 @@ use crate::topology::{Device, GpuIndex, LinkId};
 use crate::units::BytesPerSecond;
 use proptest::prelude::*;
 
+mod learned;
+
 const KINDS: [CollectiveKind; 5] = [
     CollectiveKind::AllReduce,
     CollectiveKind::AllGather,
@@ -112,8 +114,8 @@ fn rates_are_near_published_ones() {
     near(bus_rate(&h100(2), 16, 4.29e9), 467.0);
     near(bus_rate(&h100(12), 96, 1.07e9), 366.0);
     near(bus_rate(&h100(12), 96, 8.59e9), 387.0);
-    // 2 nodes of 8 A100 with 4 NICs: a ring at 200 Gbit/s each (NVIDIA/nccl-tests issue 152), a tree
-    // at 100 (awslabs/awsome-distributed-ai, p4de).
+    // 2 nodes of 8 A100 with 4 NICs: a ring at 200 Gbit/s each (NVIDIA/nccl-tests issue 152), a
+    // tree at 100 (awslabs/awsome-distributed-ai, p4de).
     let a100 = |nic: &str| {
         let overrides = format!(
             "scale_up_bandwidth = \"300 GB/s\"\nscale_up_fraction = 0.78\nnics_per_node = 4\n\

@@ -59,9 +59,9 @@ impl Fabric {
         }
     }
 
-    /// Share of all links of a node that rings of some ranks can use: all behind a switch; in the cube
-    /// mesh of eight V100 the rings that fit (1, 2, 4, 2, 2, 4 and 6 of 6 in nccl-tests of 2 to 8 GPUs,
-    /// vTrain@f8dda84).
+    /// Share of all links of a node that rings of some ranks can use: all behind a switch; in the
+    /// cube mesh of eight V100 the rings that fit (1, 2, 4, 2, 2, 4 and 6 of 6 in nccl-tests of 2
+    /// to 8 GPUs, vTrain@f8dda84).
     pub(super) fn rings(self, ranks: f64) -> f64 {
         const CUBE_MESH: [f64; 7] = [1.0, 2.0, 4.0, 1.7, 2.0, 4.0, 6.0];
         match self {
