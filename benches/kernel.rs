@@ -3,8 +3,9 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
-use stepcast::cost::KernelBook;
-use stepcast::spec::{Fit, Gpu, Stack};
+use std::sync::Arc;
+use stepcast::cost::{KernelBook, LearnedKernels};
+use stepcast::spec::{Fit, Gpu, MeasuredFit, Stack};
 use stepcast::units::Bytes;
 use stepcast::work::{AttentionFamily, DType, GemmLayout, Kernel, MemoryKernel, Pass};
 
@@ -38,6 +39,18 @@ fn price(criterion: &mut Criterion) {
     };
     let norm =
         Kernel::Memory { kind: MemoryKernel::Norm, read: Bytes::new(1e8), write: Bytes::new(1e8) };
+    let gpu: Gpu =
+        toml::from_str(include_str!("../hardware/gpus/h100-sxm-80gb.toml")).expect("a GPU");
+    let fit: Fit =
+        toml::from_str(include_str!("../hardware/fits/h100-sxm-80gb.toml")).expect("a fit");
+    let measured = [MeasuredFit { fit: Arc::new(fit), gpu: gpu.clone() }];
+    let learned = LearnedKernels::new(&gpu, &measured).expect("it reads").expect("it has models");
+    let fitted = KernelBook::new(&gpu, &stack, &Fit::default()).with_model(Box::new(learned));
+    for (name, kernel) in [("gemm", gemm), ("attention", attention), ("norm", norm)] {
+        criterion.bench_function(&format!("price_kernel_fitted/{name}"), |bencher| {
+            bencher.iter(|| fitted.price(black_box(&kernel)));
+        });
+    }
     for (name, kernel) in [("gemm", gemm), ("attention", attention), ("norm", norm)] {
         criterion.bench_function(&format!("price_kernel/{name}"), |bencher| {
             bencher.iter(|| book.price(black_box(&kernel)));

@@ -12,7 +12,9 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    AllToAllForm, AllToAllShape, Answer, CollectiveForm, CollectiveShape, DEPTH_MAX, Estimator,
-    FEATURES_MAX, Fabric, Facts, Features, Form, GemmForm, GemmShape, LEAF_UNIT, Learned,
-    LearnedCollectives, LearnedKernels, MeasuredOn, Parameter, Split, Tree, Trees,
+    AllToAllForm, AllToAllShape, Answer, CollectiveForm, CollectiveShape, DEPTH_MAX,
+    ElementwiseForm, ElementwiseShape, Estimator, ExpertLayer, ExpertLoad, FEATURES_MAX, Fabric,
+    Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm, GroupedShape, GroupedWork,
+    LEAF_UNIT, LOAD_CLASSES, Learned, LearnedCollectives, LearnedKernels, LearnedPasses,
+    LearnedProducts, MeasuredOn, Parameter, Split, Tree, Trees,
 };

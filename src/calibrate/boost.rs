@@ -41,7 +41,7 @@ pub(super) fn grow(
     assert!(growth.depth <= DEPTH_MAX && feature_count <= FEATURES_MAX);
     let binned: Vec<Binned> = (0..feature_count).map(|feature| bin(features, feature)).collect();
     let mut residuals = targets.to_vec();
-    let mut trees = Trees::default();
+    let mut trees = Vec::new();
     for _ in 0..growth.trees {
         let (tree, leaf_of) = tree(&binned, &residuals, growth);
         if tree.leaves.iter().all(|leaf| *leaf == 0) {
@@ -50,9 +50,9 @@ pub(super) fn grow(
         for (residual, leaf) in residuals.iter_mut().zip(&leaf_of) {
             *residual -= f64::from(tree.leaves[usize::from(*leaf)]) * f64::from(LEAF_UNIT);
         }
-        trees.push(&tree);
+        trees.push(tree);
     }
-    trees
+    Trees::new(trees)
 }
 
 /// Thresholds half way between neighbouring values, at equal numbers of rows.

@@ -12,6 +12,10 @@ use super::table::{Fault, Row, Table};
 use crate::cost::{self, Estimator, Facts, MeasuredOn};
 use crate::spec::{Fit, Gpu, LearnedModel};
 
+/// No last-level cache is this much faster than memory: 16 times is the most of any row, on L40S
+/// (aiconfigurator@095f58a).
+const CACHE_OVER_MEMORY: f64 = 32.0;
+
 /// Is told of models as they are learned; `total` grows while tables are read.
 pub type Progress<'a> = dyn Fn(&str) + Sync + 'a;
 
@@ -79,8 +83,13 @@ pub trait Kind: Sync {
 }
 
 /// All kinds, one line each.
-pub const KINDS: &[&dyn Kind] =
-    &[&Of::<cost::GemmForm>::new(), &super::network::Collectives, &Of::<cost::AllToAllForm>::new()];
+pub const KINDS: &[&dyn Kind] = &[
+    &Of::<cost::GemmForm>::new(),
+    &Of::<cost::GroupedGemmForm>::new(),
+    &Of::<cost::ElementwiseForm>::new(),
+    &super::network::Collectives,
+    &Of::<cost::AllToAllForm>::new(),
+];
 
 /// The kinds of measurements that a table holds; `wanted` narrows them.
 ///
@@ -297,6 +306,15 @@ fn is_possible<F: Measured>(
         )));
     }
     let Some(bytes) = F::bytes(&seen.shape) else { return Ok(()) };
+    if bytes / seen.time_us > CACHE_OVER_MEMORY * facts.bandwidth {
+        return Err(row.fault(format!(
+            "{:.1} TB/s are more than {CACHE_OVER_MEMORY} times the {:.2} of {}; are the times in \
+             us, the sizes in bytes?",
+            bytes / seen.time_us * 1e-6,
+            facts.bandwidth * 1e-6,
+            gpu.name
+        )));
+    }
     let least_us = (flops / facts.peak).max(bytes / facts.bandwidth);
     if least_us > LAUNCH_BOUND_US && seen.time_us > TOO_SLOW * least_us {
         return Err(row.fault(format!(

@@ -2,8 +2,9 @@
 
 mod all_to_all;
 mod collective;
-
+mod elementwise;
 mod gemm;
+mod grouped_gemm;
 
 pub(super) use collective::{CollectiveRow, is_of_training};
 
@@ -55,8 +56,8 @@ pub trait Measured: Form {
         0.0
     }
 
-    /// Least traffic to memory, bytes; what a rate far below the GPU's is told by, where it is
-    /// given.
+    /// Least traffic to memory, bytes; what a rate far below the GPU's or above any cache's is told
+    /// by, where it is given.
     fn bytes(_: &Self::Shape) -> Option<f64> {
         None
     }

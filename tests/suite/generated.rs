@@ -6,6 +6,8 @@ use assert_cmd::Command;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use stepcast::calibrate::overview;
+use stepcast::spec::{DataSources, Fit, Kind, load_part};
 
 /// Standard output of the program.
 fn stepcast(arguments: &[&str]) -> String {
@@ -42,13 +44,27 @@ fn the_schema_that_configs_name_is_current() {
     check("configs/scenario.schema.json", &stepcast(&["schema"]));
 }
 
+/// How all fits are made anew: also the text that CONTRIBUTING.md shows.
+const REGENERATE: &str = "validation/measurements.sh ../shared/measurements/kernels";
+
+#[test]
+fn the_page_about_fits_is_current() {
+    let sources = DataSources::shipped();
+    let load = |name: String| load_part::<Fit>(&sources, Kind::Fit, &name).unwrap();
+    let fits: Vec<Fit> = sources.names(Kind::Fit).into_iter().map(load).collect();
+    check("hardware/fits/README.md", &overview(&fits, REGENERATE));
+}
+
 #[test]
 fn the_page_of_the_command_line_is_current() {
     let mut page = "# Command line\n\nGenerated from the program's own help.\n".to_owned();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 11] = [
         &["help"],
         &["help", "simulate"],
         &["help", "compare"],
+        &["help", "calibrate"],
+        &["help", "calibrate", "check"],
+        &["help", "calibrate", "machine"],
         &["help", "check"],
         &["help", "list"],
         &["help", "schema"],

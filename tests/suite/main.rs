@@ -1,5 +1,6 @@
 //! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
+mod calibrate_passes;
 mod calibrated_collectives;
 mod calibration;
 mod cli;
@@ -8,6 +9,7 @@ mod data_files;
 mod engine;
 mod generated;
 mod hand_computed;
+mod measured_tables;
 mod plans;
 mod properties;
 mod published;

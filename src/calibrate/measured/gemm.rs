@@ -109,7 +109,7 @@ impl Measured for GemmForm {
             0..200 => Growth { trees: 0, depth: 0, rate: 0.0, ridge: 1.0, clip: 0.3 },
             200..1000 => Growth { trees: 40, depth: 3, rate: 0.1, ridge: 5.0, clip: 0.3 },
             // A tenth is the scatter of one shape between versions: more is a library's odd choice.
-            _ => Growth { trees: 220, depth: 6, rate: 0.12, ridge: 5.0, clip: 0.12 },
+            _ => Growth { trees: 150, depth: 6, rate: 0.17, ridge: 5.0, clip: 0.12 },
         }
     }
 }

@@ -91,6 +91,12 @@ pub trait Form: Send + Sync + 'static {
     /// Time in us, positive and finite for any shape and any values between their bounds.
     fn time_us(values: &[f64], facts: &Facts, shape: &Self::Shape) -> f64;
 
+    /// [`Form::time_us`] and [`Form::features`] together, where that saves doing the same twice.
+    fn evaluate(values: &[f64], facts: &Facts, shape: &Self::Shape) -> (f64, Features) {
+        let time_us = Self::time_us(values, facts, shape);
+        (time_us, Self::features(values, facts, shape, time_us))
+    }
+
     /// A shape as people and tables of measured rows write it: equal for equal work, whatever the
     /// regime that it is measured in.
     fn describe(shape: &Self::Shape) -> String {

@@ -66,8 +66,11 @@ mod at {
     pub(super) const CACHE_SHARE: usize = 17;
 }
 
-/// How fast a kernel's throttle sets in around its duration.
-const THROTTLE_STEEPNESS: f64 = 1.5;
+/// Share of the throttle that a kernel sees which takes `1 / ratio` of the throttle's time: it sets
+/// in around it with a steepness of 1.5.
+fn throttled(ratio: f64) -> f64 {
+    1.0 / (1.0 + ratio * ratio.sqrt())
+}
 
 const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
     Parameter { name, start, low, high }
@@ -146,28 +149,13 @@ impl Form for GemmForm {
     ];
 
     fn time_us(values: &[f64], facts: &Facts, shape: &GemmShape) -> f64 {
+        time_of(&parts(values, facts, shape), values, facts, shape)
+    }
+
+    fn evaluate(values: &[f64], facts: &Facts, shape: &GemmShape) -> (f64, Features) {
         let parts = parts(values, facts, shape);
-        let busy = smooth_maximum(parts.compute, parts.memory);
-        let layout = match shape.layout {
-            GemmLayout::Tn => 1.0,
-            GemmLayout::Nn => values[at::DGRAD],
-            GemmLayout::Nt => values[at::WGRAD],
-        };
-        let time = values[at::LAUNCH] + busy * layout;
-        let heat = if shape.sustained {
-            1.0
-        } else {
-            1.0 / (1.0 + (values[at::THROTTLE] / time).powf(THROTTLE_STEEPNESS))
-        };
-        let quantise = if shape.quantises {
-            // Reads 16-bit values, writes 8-bit ones.
-            let traffic = shape.m * shape.k * 3.0;
-            let rate = facts.bandwidth * values[at::QUANTISE];
-            values[at::QUANTISE_LAUNCH] + traffic / rate
-        } else {
-            0.0
-        };
-        time * (1.0 + values[at::THROTTLE_GAIN] * heat) + quantise
+        let time_us = time_of(&parts, values, facts, shape);
+        (time_us, features_of(&parts, facts, shape, time_us))
     }
 
     fn describe(shape: &GemmShape) -> String {
@@ -176,46 +164,71 @@ impl Form for GemmForm {
     }
 
     fn features(values: &[f64], facts: &Facts, shape: &GemmShape, time_us: f64) -> Features {
-        let parts = parts(values, facts, shape);
-        let GemmShape { m, n, k, .. } = *shape;
-        let (rows, columns, _) = TILES[parts.tile];
-        let waves = parts.tasks / facts.sm_count;
-        let flops = 2.0 * m * n * k;
-        let bytes = traffic(shape);
-        let mut features = [0.0; FEATURES_MAX];
-        let list = [
-            m.log2(),
-            n.log2(),
-            k.log2(),
-            time_us.log2(),
-            flops.log2(),
-            (flops / bytes).log2(),
-            waves.log2(),
-            waves / waves.ceil(),
-            m / ((m / rows).ceil() * rows),
-            n / ((n / columns).ceil() * columns),
-            parts.split,
-            parts.tile as f64,
-            parts.memory / (parts.memory + parts.compute),
-            (bytes / facts.cache_bytes).log2(),
-            (m / n).log2(),
-            alignment(n),
-            alignment(k),
-            f64::from(shape.layout as u8),
-            m / ((m / 256.0).ceil() * 256.0),
-            n / ((n / 256.0).ceil() * 256.0),
-            (m * n).log2(),
-            parts.tasks.log2(),
-            wave_share(m, n, 128.0, 128.0, facts.sm_count),
-            wave_share(m, n, 256.0, 128.0, facts.sm_count),
-            m / ((m / 64.0).ceil() * 64.0),
-            n / ((n / 64.0).ceil() * 64.0),
-        ];
-        for (feature, value) in features.iter_mut().zip(list) {
-            *feature = value as f32;
-        }
-        features
+        features_of(&parts(values, facts, shape), facts, shape, time_us)
     }
+}
+
+/// Time in us, from what the parts take.
+fn time_of(parts: &Parts, values: &[f64], facts: &Facts, shape: &GemmShape) -> f64 {
+    let busy = smooth_maximum(parts.compute, parts.memory);
+    let layout = match shape.layout {
+        GemmLayout::Tn => 1.0,
+        GemmLayout::Nn => values[at::DGRAD],
+        GemmLayout::Nt => values[at::WGRAD],
+    };
+    let time = values[at::LAUNCH] + busy * layout;
+    let heat = if shape.sustained { 1.0 } else { throttled(values[at::THROTTLE] / time) };
+    let quantise = if shape.quantises {
+        // Reads 16-bit values, writes 8-bit ones.
+        let traffic = shape.m * shape.k * 3.0;
+        let rate = facts.bandwidth * values[at::QUANTISE];
+        values[at::QUANTISE_LAUNCH] + traffic / rate
+    } else {
+        0.0
+    };
+    time * (1.0 + values[at::THROTTLE_GAIN] * heat) + quantise
+}
+
+/// What the correction looks at.
+fn features_of(parts: &Parts, facts: &Facts, shape: &GemmShape, time_us: f64) -> Features {
+    let GemmShape { m, n, k, .. } = *shape;
+    let (rows, columns, _) = TILES[parts.tile];
+    let waves = parts.tasks / facts.sm_count;
+    let flops = 2.0 * m * n * k;
+    let bytes = traffic(shape);
+    let mut features = [0.0; FEATURES_MAX];
+    let list = [
+        m.log2(),
+        n.log2(),
+        k.log2(),
+        time_us.log2(),
+        flops.log2(),
+        (flops / bytes).log2(),
+        waves.log2(),
+        waves / waves.ceil(),
+        m / ((m / rows).ceil() * rows),
+        n / ((n / columns).ceil() * columns),
+        parts.split,
+        parts.tile as f64,
+        parts.memory / (parts.memory + parts.compute),
+        (bytes / facts.cache_bytes).log2(),
+        (m / n).log2(),
+        alignment(n),
+        alignment(k),
+        f64::from(shape.layout as u8),
+        m / ((m / 256.0).ceil() * 256.0),
+        n / ((n / 256.0).ceil() * 256.0),
+        (m * n).log2(),
+        parts.tasks.log2(),
+        wave_share(m, n, 128.0, 128.0, facts.sm_count),
+        wave_share(m, n, 256.0, 128.0, facts.sm_count),
+        m / ((m / 64.0).ceil() * 64.0),
+        n / ((n / 64.0).ceil() * 64.0),
+    ];
+    for (feature, value) in features.iter_mut().zip(list) {
+        *feature = value as f32;
+    }
+    features
 }
 
 /// How full the last wave of some tile is, on average over the waves.

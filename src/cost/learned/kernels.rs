@@ -3,6 +3,7 @@
 use super::form::Form;
 use super::gemm::{GemmForm, GemmShape};
 use super::model::Answer;
+use super::passes::{LearnedPasses, LearnedProducts};
 use super::transfer::{Estimator, MeasuredOn};
 use crate::cost::book::Evidence;
 use crate::cost::kernel::{KernelModel, Prediction};
@@ -25,6 +26,8 @@ const GEMM_FORMATS: [DType; 7] = [
 #[derive(Clone, Debug)]
 pub struct LearnedKernels {
     gemm: Vec<(DType, Estimator<GemmForm>)>,
+    passes: LearnedPasses,
+    products: LearnedProducts,
     scaled_from: Option<String>,
 }
 
@@ -44,11 +47,16 @@ impl LearnedKernels {
                 gemm.push((dtype, found));
             }
         }
-        if gemm.is_empty() {
+        // Of this very GPU: what its own file says of streams is better than another's rates.
+        let own = measured.iter().find(|it| it.gpu.name == gpu.name);
+        let models = own.map_or(&[][..], |it| &it.fit.models);
+        let passes = LearnedPasses::new(models, gpu)?;
+        let products = LearnedProducts::new(models, gpu)?;
+        if gemm.is_empty() && passes.is_empty() && products.is_empty() {
             return Ok(None);
         }
         let scaled_from = gemm.iter().find_map(|(_, it)| it.scaled_from().map(str::to_owned));
-        Ok(Some(Self { gemm, scaled_from }))
+        Ok(Some(Self { gemm, passes, products, scaled_from }))
     }
 
     /// The GPU whose models stand in, where nobody measured this one.
@@ -95,7 +103,9 @@ impl KernelModel for LearnedKernels {
                 };
                 (m > 0 && n > 0 && k > 0).then(|| priced(model, &shape))
             }
-            _ => None,
+            Kernel::Gemm { .. } => self.products.predict(kernel),
+            Kernel::Memory { .. } => self.passes.predict(kernel),
+            Kernel::Attention { .. } => None,
         }
     }
 }

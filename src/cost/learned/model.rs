@@ -122,12 +122,12 @@ impl<F: Form> Learned<F> {
             let (relative_error, outside) = (MEASURED_ERROR, 0.0);
             return Answer { time_us: *time_us, relative_error, outside, is_measured: true };
         }
-        let form_us = F::time_us(&self.values, &self.facts, shape);
         if F::FEATURES.is_empty() {
+            let form_us = F::time_us(&self.values, &self.facts, shape);
             let relative_error = self.relative_error;
             return Answer { time_us: form_us, relative_error, outside: 0.0, is_measured: false };
         }
-        let features = F::features(&self.values, &self.facts, shape, form_us);
+        let (form_us, features) = F::evaluate(&self.values, &self.facts, shape);
         let outside = self.outside(&features);
         let error = self.relative_error * self.error.value(&features).exp();
         Answer {
