@@ -12,9 +12,10 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    AllToAllForm, AllToAllShape, Answer, CollectiveForm, CollectiveShape, DEPTH_MAX,
+    AllToAllForm, AllToAllShape, Answer, AttentionBackward, AttentionBackwardShape,
+    AttentionForward, AttentionKernels, AttentionShape, CollectiveForm, CollectiveShape, DEPTH_MAX,
     ElementwiseForm, ElementwiseShape, Estimator, ExpertLayer, ExpertLoad, FEATURES_MAX, Fabric,
     Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm, GroupedShape, GroupedWork,
     LEAF_UNIT, LOAD_CLASSES, Learned, LearnedCollectives, LearnedKernels, LearnedPasses,
-    LearnedProducts, MeasuredOn, Parameter, Split, Tree, Trees,
+    LearnedProducts, MeasuredOn, Parameter, Split, Tree, Trees, attention_case,
 };

@@ -85,6 +85,8 @@ pub trait Kind: Sync {
 /// All kinds, one line each.
 pub const KINDS: &[&dyn Kind] = &[
     &Of::<cost::GemmForm>::new(),
+    &Of::<cost::AttentionForward>::new(),
+    &Of::<cost::AttentionBackward>::new(),
     &Of::<cost::GroupedGemmForm>::new(),
     &Of::<cost::ElementwiseForm>::new(),
     &super::network::Collectives,
@@ -96,7 +98,11 @@ pub const KINDS: &[&dyn Kind] = &[
 /// # Errors
 /// When there are none.
 pub fn kinds_of(table: &Table, wanted: Option<&str>) -> Result<Vec<&'static dyn Kind>, Fault> {
-    let all = KINDS.iter().copied().filter(|kind| wanted.is_none_or(|name| kind.name() == name));
+    // `attention` is also what `attention-backward` is of.
+    let is = |kind: &str, name: &str| {
+        kind.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let all = KINDS.iter().copied().filter(|kind| wanted.is_none_or(|name| is(kind.name(), name)));
     let found: Vec<_> = all.clone().filter(|kind| kind.recognises(table)).collect();
     if !found.is_empty() {
         return Ok(found);

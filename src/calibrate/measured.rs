@@ -1,6 +1,7 @@
 //! Forms that tables hold measurements of: what a row says, and how much may be learned from rows.
 
 mod all_to_all;
+mod attention;
 mod collective;
 mod elementwise;
 mod gemm;

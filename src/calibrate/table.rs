@@ -2,7 +2,7 @@
 
 use csv::{ReaderBuilder, StringRecord};
 use std::fmt;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 /// Something wrong with a table or one of its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,14 @@ impl Table {
     /// # Errors
     /// When it is not CSV, has no header or no rows.
     pub fn read(name: &str, text: impl Read) -> Result<Self, Fault> {
+        let mut text = BufReader::new(text);
+        let start = text.fill_buf().map_err(|error| Fault {
+            table: name.to_owned(),
+            line: 0,
+            message: format!("cannot be read: {error}"),
+        })?;
+        let header_end = start.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let ends_in_crlf = header_end > 0 && start[header_end - 1] == b'\r';
         let fault = |line, message| Fault { table: name.to_owned(), line, message };
         let mut reader = ReaderBuilder::new().flexible(true).from_reader(text);
         let read = |error: csv::Error| {
@@ -60,7 +68,9 @@ impl Table {
         let mut rows = Vec::new();
         let mut record = StringRecord::new();
         while reader.read_record(&mut record).map_err(read)? {
-            rows.push((record.position().map_or(0, csv::Position::line), record.clone()));
+            let line = record.position().map_or(0, csv::Position::line);
+            // A record after `\r\n` is said to begin with that `\n`.
+            rows.push((line + u64::from(ends_in_crlf), record.clone()));
         }
         if rows.is_empty() {
             return Err(fault(0, "has a header and no rows".to_owned()));

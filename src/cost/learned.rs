@@ -1,6 +1,10 @@
 //! Forms whose parameters were learned from measurements, with a correction of what they leave.
 
 mod all_to_all;
+mod attention;
+mod attention_backward;
+mod attention_kernels;
+mod blocks;
 mod collective;
 mod collectives;
 mod elementwise;
@@ -15,6 +19,9 @@ mod transfer;
 mod trees;
 
 pub use all_to_all::{AllToAllForm, AllToAllShape};
+pub use attention::{AttentionForward, AttentionShape, attention_case};
+pub use attention_backward::{AttentionBackward, AttentionBackwardShape};
+pub use attention_kernels::AttentionKernels;
 pub use collective::{CollectiveForm, CollectiveShape, Fabric};
 pub use collectives::LearnedCollectives;
 pub use elementwise::{ElementwiseForm, ElementwiseShape};

@@ -210,6 +210,15 @@ fn rows_that_cannot_be_are_left_out_with_file_and_line() {
 }
 
 #[test]
+fn lines_are_counted_whatever_ends_them() {
+    for ending in ["\n", "\r\n"] {
+        let text = format!("{}H100-SXM,bf16,64,64,64,-3,x\n", gemm_table(40, 0.0, 0.0, 6));
+        let faults = learn(&table("bad.csv", &text.replace('\n', ending))).unwrap().faults;
+        assert_eq!(faults[0].line, 42, "{ending:?}");
+    }
+}
+
+#[test]
 fn tables_that_cannot_be_used_are_refused() {
     let refused = |text: &str| learn(&table("bad.csv", text)).unwrap_err();
     let missing = refused("gpu,dtype,m,n,time_us\nH100-SXM,bf16,1,1,1\n");

@@ -45,7 +45,7 @@ fn the_schema_that_configs_name_is_current() {
 }
 
 /// How all fits are made anew: also the text that CONTRIBUTING.md shows.
-const REGENERATE: &str = "validation/measurements.sh ../shared/measurements/kernels";
+const REGENERATE: &str = "hardware/fits/regenerate.sh ../shared/measurements/kernels";
 
 #[test]
 fn the_page_about_fits_is_current() {

@@ -9,6 +9,8 @@ mod data_files;
 mod engine;
 mod generated;
 mod hand_computed;
+mod measured_attention;
+mod measured_gemm;
 mod measured_tables;
 mod plans;
 mod properties;

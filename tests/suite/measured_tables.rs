@@ -61,6 +61,11 @@ impl HeldOut {
 /// Learns from three quarters of the shapes of a table, the same of every GPU, and predicts the
 /// others. A shape is what some columns say.
 pub(crate) fn held_out(name: &str, text: &str, shape: &[&str]) -> Vec<HeldOut> {
+    held_out_fold(name, text, shape, 0)
+}
+
+/// As [`held_out`], with another quarter for each of the folds 0 to 3.
+pub(crate) fn held_out_fold(name: &str, text: &str, shape: &[&str], fold: u64) -> Vec<HeldOut> {
     let (header, rows) = text.split_once('\n').unwrap();
     let columns: Vec<&str> = header.split(',').collect();
     let places: Vec<usize> = shape
@@ -74,7 +79,7 @@ pub(crate) fn held_out(name: &str, text: &str, shape: &[&str]) -> Vec<HeldOut> {
                 (hash.rotate_left(7) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
             })
         }) >> 62
-            == 0
+            == fold
     };
     let (judged, learned): (Vec<&str>, Vec<&str>) = rows.lines().partition(is_held_out);
     let fits: Vec<Fit> = learn(name, &format!("{header}\n{}\n", learned.join("\n")))

@@ -107,7 +107,7 @@ impl Measured for GemmForm {
     fn growth(rows: usize) -> Growth {
         match rows {
             0..200 => Growth { trees: 0, depth: 0, rate: 0.0, ridge: 1.0, clip: 0.3 },
-            200..1000 => Growth { trees: 40, depth: 3, rate: 0.1, ridge: 5.0, clip: 0.3 },
+            200..1000 => Growth { trees: 60, depth: 4, rate: 0.15, ridge: 3.0, clip: 0.2 },
             // A tenth is the scatter of one shape between versions: more is a library's odd choice.
             _ => Growth { trees: 150, depth: 6, rate: 0.17, ridge: 5.0, clip: 0.12 },
         }

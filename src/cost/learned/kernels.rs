@@ -1,5 +1,6 @@
 //! Learned forms as a kernel model: which form answers for which kernel.
 
+use super::attention_kernels::AttentionKernels;
 use super::form::Form;
 use super::gemm::{GemmForm, GemmShape};
 use super::model::Answer;
@@ -26,6 +27,7 @@ const GEMM_FORMATS: [DType; 7] = [
 #[derive(Clone, Debug)]
 pub struct LearnedKernels {
     gemm: Vec<(DType, Estimator<GemmForm>)>,
+    attention: Option<AttentionKernels>,
     passes: LearnedPasses,
     products: LearnedProducts,
     scaled_from: Option<String>,
@@ -47,16 +49,17 @@ impl LearnedKernels {
                 gemm.push((dtype, found));
             }
         }
+        let attention = AttentionKernels::new(gpu, &fits)?;
         // Of this very GPU: what its own file says of streams is better than another's rates.
         let own = measured.iter().find(|it| it.gpu.name == gpu.name);
         let models = own.map_or(&[][..], |it| &it.fit.models);
         let passes = LearnedPasses::new(models, gpu)?;
         let products = LearnedProducts::new(models, gpu)?;
-        if gemm.is_empty() && passes.is_empty() && products.is_empty() {
+        if gemm.is_empty() && attention.is_none() && passes.is_empty() && products.is_empty() {
             return Ok(None);
         }
         let scaled_from = gemm.iter().find_map(|(_, it)| it.scaled_from().map(str::to_owned));
-        Ok(Some(Self { gemm, passes, products, scaled_from }))
+        Ok(Some(Self { gemm, attention, passes, products, scaled_from }))
     }
 
     /// The GPU whose models stand in, where nobody measured this one.
@@ -105,12 +108,13 @@ impl KernelModel for LearnedKernels {
             }
             Kernel::Gemm { .. } => self.products.predict(kernel),
             Kernel::Memory { .. } => self.passes.predict(kernel),
-            Kernel::Attention { .. } => None,
+            Kernel::Attention { .. } => self.attention.as_ref()?.predict(kernel),
         }
     }
 }
 
-fn priced<F: Form>(model: &Estimator<F>, shape: &F::Shape) -> Prediction {
+/// What a model says of a shape, and on what that rests.
+pub(super) fn priced<F: Form>(model: &Estimator<F>, shape: &F::Shape) -> Prediction {
     let Answer { time_us, relative_error, outside, is_measured } = model.predict(shape);
     Prediction {
         time: Seconds::from_us(time_us),
