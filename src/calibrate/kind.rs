@@ -282,9 +282,9 @@ fn observe<'a, F: Measured>(
 fn known<'a>(hardware: &'a Hardware, name: &str) -> Result<(&'a str, &'a Gpu), String> {
     hardware.find(name).ok_or_else(|| {
         format!(
-            "GPU {name:?} is unknown; known are {}, their names and aliases: add a file in \
-             hardware/gpus (or below --data)",
-            hardware.names().collect::<Vec<_>>().join(", ")
+            "GPU {name:?} is none of the {} known ones (`stepcast list gpus`) nor an alias of one; \
+             add a file in hardware/gpus (or below --data)",
+            hardware.names().count()
         )
     })
 }

@@ -20,7 +20,7 @@ mod residuals;
 /// Larger tables, unpacked, are refused.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Rows left out that are named one by one; the others are counted.
+/// Reasons for rows left out that are told; the others are counted.
 const FAULTS_NAMED: usize = 10;
 
 /// Arguments of `calibrate`.
@@ -126,11 +126,22 @@ fn fits(context: &Context) -> Result<Vec<Fit>, Problems> {
 
 /// Tells of rows that were left out.
 fn tell(faults: &[Fault], context: &Context) {
-    for fault in faults.iter().take(FAULTS_NAMED) {
-        diagnostics::note(context, "left out", &fault.to_string());
+    // Rows with the same fault are told together, by the first of them.
+    let mut alike: Vec<(&Fault, usize)> = Vec::new();
+    for fault in faults {
+        let is_same = |known: &&Fault| known.table == fault.table && known.message == fault.message;
+        match alike.iter_mut().find(|(known, _)| is_same(known)) {
+            Some((_, count)) => *count += 1,
+            None => alike.push((fault, 1)),
+        }
     }
-    if faults.len() > FAULTS_NAMED {
-        let more = faults.len() - FAULTS_NAMED;
-        diagnostics::note(context, "left out", &format!("{more} more rows"));
+    for (fault, count) in alike.iter().take(FAULTS_NAMED) {
+        let more =
+            if *count > 1 { format!(" (and {} more rows)", count - 1) } else { String::new() };
+        diagnostics::note(context, "left out", &format!("{fault}{more}"));
+    }
+    let untold: usize = alike.iter().skip(FAULTS_NAMED).map(|(_, count)| count).sum();
+    if untold > 0 {
+        diagnostics::note(context, "left out", &format!("{untold} more rows for other reasons"));
     }
 }

@@ -13,7 +13,8 @@ fn format(row: &Row<'_>, dtype: &str) -> Result<(DType, &'static str, bool), Fau
         // The same rate and bytes: one model.
         "bf16" | "fp16" | "bfloat16" | "float16" | "half" => (DType::Bf16, "16-bit", false),
         "tf32" => (DType::Tf32, "tf32", false),
-        "fp8" | "fp8_rowwise" => (DType::Fp8Rowwise, "fp8 rowwise", false),
+        "fp8" => (DType::Fp8, "fp8", false),
+        "fp8_rowwise" => (DType::Fp8Rowwise, "fp8 rowwise", false),
         "fp8_block" | "fp8_blockwise" => (DType::Fp8Blockwise, "fp8 blockwise", false),
         "fp8_rowwise_q" => (DType::Fp8Rowwise, "fp8 rowwise, quantising", true),
         "fp8_block_q" => (DType::Fp8Blockwise, "fp8 blockwise, quantising", true),
@@ -21,7 +22,7 @@ fn format(row: &Row<'_>, dtype: &str) -> Result<(DType, &'static str, bool), Fau
         "nvfp4" => (DType::Nvfp4, "nvfp4", false),
         other => {
             return Err(row.fault(format!(
-                "dtype is {other:?}; must be bf16, fp16, tf32, fp8_rowwise, fp8_block, mxfp8, \
+                "dtype is {other:?}; must be bf16, fp16, tf32, fp8, fp8_rowwise, fp8_block, mxfp8, \
                  nvfp4, or fp8_rowwise_q, fp8_block_q where the time holds the quantisation"
             )));
         }

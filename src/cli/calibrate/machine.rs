@@ -12,7 +12,7 @@ use crate::cli::{Context, Format, output};
 /// Arguments of `calibrate machine`.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
-    /// Tables measured on the cluster: kernels for the compute factor, collectives for the network's
+    /// Tables measured on the cluster: kernels for the compute factor, collectives for the other
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The GPU that was measured: needed where the table does not say, else only its rows are used
