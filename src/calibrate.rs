@@ -7,6 +7,7 @@ mod kind;
 mod learn;
 mod machine;
 mod measured;
+mod network;
 mod overview;
 mod provenance;
 mod solve;

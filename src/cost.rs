@@ -12,9 +12,10 @@ pub use collective::{
 };
 pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
-    Answer, AttentionBackward, AttentionBackwardShape, AttentionForward, AttentionKernels,
-    AttentionShape, DEPTH_MAX, ElementwiseForm, ElementwiseShape, Estimator, ExpertLayer,
-    ExpertLoad, FEATURES_MAX, Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm,
-    GroupedShape, GroupedWork, LEAF_UNIT, LOAD_CLASSES, Learned, LearnedKernels, LearnedPasses,
+    AllToAllForm, AllToAllShape, Answer, AttentionBackward, AttentionBackwardShape,
+    AttentionForward, AttentionKernels, AttentionShape, CollectiveForm, CollectiveShape, DEPTH_MAX,
+    ElementwiseForm, ElementwiseShape, Estimator, ExpertLayer, ExpertLoad, FEATURES_MAX, Fabric,
+    Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm, GroupedShape, GroupedWork,
+    LEAF_UNIT, LOAD_CLASSES, Learned, LearnedCollectives, LearnedKernels, LearnedPasses,
     LearnedProducts, MeasuredOn, Parameter, Split, Tree, Trees, attention_case,
 };

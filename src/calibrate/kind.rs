@@ -84,11 +84,13 @@ pub trait Kind: Sync {
 
 /// All kinds, one line each.
 pub const KINDS: &[&dyn Kind] = &[
-    &Of::<cost::GemmForm>(PhantomData),
-    &Of::<cost::AttentionForward>(PhantomData),
-    &Of::<cost::AttentionBackward>(PhantomData),
-    &Of::<cost::GroupedGemmForm>(PhantomData),
-    &Of::<cost::ElementwiseForm>(PhantomData),
+    &Of::<cost::GemmForm>::new(),
+    &Of::<cost::AttentionForward>::new(),
+    &Of::<cost::AttentionBackward>::new(),
+    &Of::<cost::GroupedGemmForm>::new(),
+    &Of::<cost::ElementwiseForm>::new(),
+    &super::network::Collectives,
+    &Of::<cost::AllToAllForm>::new(),
 ];
 
 /// The kinds of measurements that a table holds; `wanted` narrows them.
@@ -128,7 +130,13 @@ pub fn kinds_of(table: &Table, wanted: Option<&str>) -> Result<Vec<&'static dyn 
 }
 
 /// A kind whose models are forms.
-struct Of<F>(PhantomData<F>);
+pub(super) struct Of<F>(PhantomData<F>);
+
+impl<F> Of<F> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
 
 impl<F: Measured> Kind for Of<F> {
     fn name(&self) -> &'static str {

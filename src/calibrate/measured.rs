@@ -1,9 +1,13 @@
 //! Forms that tables hold measurements of: what a row says, and how much may be learned from rows.
 
+mod all_to_all;
 mod attention;
+mod collective;
 mod elementwise;
 mod gemm;
 mod grouped_gemm;
+
+pub(super) use collective::{CollectiveRow, is_of_training};
 
 use super::boost::Growth;
 use super::table::{Fault, Row, Table};

@@ -1,9 +1,12 @@
 //! Forms whose parameters were learned from measurements, with a correction of what they leave.
 
+mod all_to_all;
 mod attention;
 mod attention_backward;
 mod attention_kernels;
 mod blocks;
+mod collective;
+mod collectives;
 mod elementwise;
 mod expert_load;
 mod form;
@@ -15,9 +18,12 @@ mod passes;
 mod transfer;
 mod trees;
 
+pub use all_to_all::{AllToAllForm, AllToAllShape};
 pub use attention::{AttentionForward, AttentionShape, attention_case};
 pub use attention_backward::{AttentionBackward, AttentionBackwardShape};
 pub use attention_kernels::AttentionKernels;
+pub use collective::{CollectiveForm, CollectiveShape, Fabric};
+pub use collectives::LearnedCollectives;
 pub use elementwise::{ElementwiseForm, ElementwiseShape};
 pub use expert_load::{ExpertLoad, LOAD_CLASSES};
 pub use form::{FEATURES_MAX, Facts, Features, Form, Parameter};

@@ -1,6 +1,9 @@
 //! Puts a price on every work of a program.
 
-use crate::cost::{CollectiveCost, Evidence, KernelBook, KernelPrice, LearnedKernels};
+use crate::cost::{
+    CollectiveCost, CollectivePrice, Evidence, KernelBook, KernelPrice, LearnedCollectives,
+    LearnedKernels,
+};
 use crate::plan::{GroupKind, Layout};
 use crate::program::{Program, Work, WorkKind};
 use crate::sim::{Ports, WorkCost};
@@ -31,9 +34,8 @@ pub(super) struct Grounds {
     pub(super) is_outside: bool,
 }
 
-/// Expected relative error of a closed form for a collective, one sigma: in-node 3.6-14 % from
-/// 16 MB, more below and across nodes (aiconfigurator@095f58a, before any fit).
-const CLOSED_FORM_ERROR: f64 = 0.15;
+/// Expected relative error of a copy between GPU and host at the file's rate, one sigma.
+const HOST_COPY_ERROR: f64 = 0.15;
 
 /// Prices all works of a program.
 ///
@@ -52,11 +54,12 @@ pub(super) fn price(
         kernels = kernels.with_model(Box::new(learned));
     }
     let topology = Topology::new(&scenario.cluster);
+    let collectives = LearnedCollectives::new(&scenario.cluster, measured)?;
     let pricer = Pricer {
         scenario,
         layout,
         kernels,
-        collectives: CollectiveCost::new(&topology),
+        collectives: CollectiveCost::new(&topology).with_learned(collectives),
         launches_a_graph: launches_a_graph(program, scenario),
     };
     let (costs, grounds) = program.works.iter().map(|work| pricer.work(work)).unzip();
@@ -83,7 +86,7 @@ impl Pricer<'_> {
     fn work(&self, work: &Work) -> (WorkCost, Grounds) {
         let closed_form = Grounds {
             evidence: Evidence::Roofline,
-            relative_error: CLOSED_FORM_ERROR,
+            relative_error: HOST_COPY_ERROR,
             is_outside: false,
         };
         let stack = &self.scenario.stack;
@@ -114,26 +117,28 @@ impl Pricer<'_> {
                 };
                 (cost, closed_form)
             }
-            WorkKind::Collective { group, collective } => {
-                (self.collective(*group, collective), closed_form)
-            }
+            WorkKind::Collective { group, collective } => self.collective(*group, collective),
         }
     }
 
-    fn collective(&self, kind: GroupKind, collective: &Collective) -> WorkCost {
+    fn collective(&self, kind: GroupKind, collective: &Collective) -> (WorkCost, Grounds) {
         let launch = self.scenario.stack.collective_launch_cost;
         let placement = self.placement(kind, collective.kind);
         if placement.group().len() < 2 {
             let (time, slowdown, ports) = (Seconds::ZERO, 1.0, Ports::default());
-            return WorkCost { time, launch, slowdown, ports };
+            let nothing =
+                Grounds { evidence: Evidence::Roofline, relative_error: 0.0, is_outside: false };
+            return (WorkCost { time, launch, slowdown, ports }, nothing);
         }
         let price = self.collectives.price(collective, &placement);
-        WorkCost {
+        let cost = WorkCost {
             time: price.time * self.scenario.fit.network_factor,
             launch,
             slowdown: 1.0,
             ports: Ports { scale_up: price.scale_up_fraction, network: price.network_fraction },
-        }
+        };
+        let CollectivePrice { evidence, relative_error, .. } = price;
+        (cost, Grounds { evidence, relative_error, is_outside: false })
     }
 
     /// The groups that run an operation at the same time, that of the first rank in front.

@@ -33,6 +33,10 @@ pub struct Cluster {
     /// Whether the switch can reduce (NVLink SHARP).
     #[serde(default)]
     pub in_switch_reduction: bool,
+    /// Buffer that a large all-reduce in the switch gets done in a second, over
+    /// `scale_up_bandwidth`; 0.74 of `scale_up_fraction` when absent.
+    #[serde(default)]
+    pub in_switch_fraction: Option<f64>,
     /// NICs a node; 0 for a single node.
     pub nics_per_node: u64,
     /// Bandwidth of one NIC, one direction.
@@ -41,6 +45,10 @@ pub struct Cluster {
     pub nic_fraction: f64,
     /// Time of one hop between nodes, NIC to NIC through a leaf switch, host path included.
     pub network_latency: Seconds,
+    /// Added time of a hop between nodes for messages that sender and receiver agree on first:
+    /// above 8 KiB on EFA. None where the NICs write without asking (InfiniBand, RoCE).
+    #[serde(default)]
+    pub rendezvous_latency: Seconds,
     /// Added time when the route leaves the leaf switch.
     pub spine_latency: Seconds,
     /// Nodes under one leaf switch (or rail group).

@@ -1,6 +1,7 @@
 //! All tests of the binary, of shipped data and of the whole path, in one test binary.
 
 mod calibrate_passes;
+mod calibrated_collectives;
 mod calibration;
 mod cli;
 mod comparison;

@@ -41,10 +41,27 @@ pub struct Steps {
 /// Filling a pipeline: before the last hop can start, a chunk has to cross the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Fill {
-    /// Hops that a chunk crosses before the pipeline is full.
+    /// Hops at the pace of the slowest link that a chunk crosses before the pipeline is full.
     pub hops: f64,
-    /// Bytes that one channel moves through the pipeline, of which a chunk is a part.
-    pub channel: Bytes,
+    /// Hops at the pace of the scale-up fabric that it crosses on top.
+    pub scale_up_hops: f64,
+    /// Bytes that are under way as one chunk at most, over all channels.
+    pub chunk: f64,
+}
+
+/// Shares of the achievable rates, of a ring's, that an algorithm reaches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shares {
+    /// Of the scale-up rate.
+    pub scale_up: f64,
+    /// Of the network's rate.
+    pub network: f64,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { scale_up: 1.0, network: 1.0 }
+    }
 }
 
 /// Flows that go on at the same time, a number of times in succession.
@@ -92,14 +109,9 @@ pub trait CollectiveAlgorithm: Sync {
         Some(rounds.into_iter().map(pair).collect())
     }
 
-    /// Share of the achievable scale-up rate that the algorithm reaches.
-    fn scale_up_share(&self) -> f64 {
-        1.0
-    }
-
-    /// Share of the achievable network rate that the algorithm reaches.
-    fn network_share(&self) -> f64 {
-        1.0
+    /// Shares of the achievable rates that the algorithm reaches on a group.
+    fn shares(&self, _group: &[GpuIndex], _topology: &Topology) -> Shares {
+        Shares::default()
     }
 
     /// The protocols that it runs on.

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::algorithm::{CollectiveAlgorithm, Fill, Flow, Round, Steps};
+use super::algorithm::{CollectiveAlgorithm, Fill, Flow, Round, Shares, Steps};
 use super::layout::Layout;
 use super::load::Loads;
 use crate::topology::{GpuIndex, LinkKind, Topology};
@@ -88,8 +88,8 @@ impl CollectiveAlgorithm for AllToAll {
         Some(vec![(round, loads)])
     }
 
-    fn scale_up_share(&self) -> f64 {
-        SHARE
+    fn shares(&self, _group: &[GpuIndex], _topology: &Topology) -> Shares {
+        Shares { scale_up: SHARE, ..Shares::default() }
     }
 }
 

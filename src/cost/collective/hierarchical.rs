@@ -4,7 +4,7 @@
 //! Offered only where the switch reduces. NCCL has no two-level algorithm for other machines, and
 //! measured all-reduces of 16 A100 do not show one.
 
-use super::algorithm::{CollectiveAlgorithm, Round, Steps};
+use super::algorithm::{CollectiveAlgorithm, Fill, Round, Shares, Steps};
 use super::layout::Layout;
 use super::nvls;
 use super::protocol::{Protocol, SIMPLE};
@@ -13,10 +13,9 @@ use crate::topology::{GpuIndex, Topology};
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
 
-/// Rails that carry the trees at most. 144 and 1,440 GB200, in domains of 72 with a NIC each,
-/// all-reduce at 408 and 203 GB/s of buffer (coreweave/nccl-tests): what 8 or 9 NICs carry of one
-/// and two times the buffer.
-const RAILS_MAX: usize = 8;
+/// Share of the rate of the switches: 16 H100 on 2 nodes all-reduce at 253 to 262 GB/s of buffer
+/// (oci-hpc@b5285a6, awslabs/awsome-distributed-ai@95b939c), 8 on one at 272.
+const SCALE_UP_SHARE: f64 = 0.96;
 
 /// All-reduce across domains whose switches reduce.
 pub(super) struct Hierarchical;
@@ -32,8 +31,7 @@ impl CollectiveAlgorithm for Hierarchical {
         group: &[GpuIndex],
         topology: &Topology,
     ) -> Option<Vec<Round>> {
-        let mut layout = Layout::new(group, topology);
-        layout.channel_count = layout.channel_count.min(RAILS_MAX);
+        let layout = Layout::new(group, topology);
         let possible = topology.reduces_in_switch()
             && collective.kind == CollectiveKind::AllReduce
             && layout.domains.len() > 1
@@ -45,11 +43,16 @@ impl CollectiveAlgorithm for Hierarchical {
         let switches = layout.domains.iter();
         flows.extend(switches.flat_map(|one| nvls::switch_flows(one, collective.bytes)));
         let steps = Steps { scale_up: nvls::HOPS, network: fill.hops, fixed: nvls::SETUP };
+        let fill = Fill { hops: fill.hops + 1.0, chunk: nvls::chunk(&layout), ..Fill::default() };
         Some(vec![Round { repeat: 1, steps, fill, local: Bytes::ZERO, flows }])
     }
 
-    fn scale_up_share(&self) -> f64 {
-        nvls::SHARE
+    fn shares(&self, group: &[GpuIndex], topology: &Topology) -> Shares {
+        let domains = Layout::new(group, topology).domains.len();
+        Shares {
+            scale_up: SCALE_UP_SHARE * topology.in_switch_share(),
+            network: tree::inner_share(domains),
+        }
     }
 
     fn protocols(&self) -> &'static [Protocol] {

@@ -2,6 +2,11 @@
 
 use crate::topology::{GpuIndex, Topology};
 
+/// Network ports of a domain that carry channels at most: 1,440 GB200 in domains of 72, with a NIC
+/// each, all-reduce at 215 GB/s of buffer (coreweave/nccl-tests@cb86553), a ring of 430 GB/s, which
+/// is what 9 NICs of 400 Gbit/s carry.
+const CHANNELS_MAX: usize = 9;
+
 /// The ranks of a group in one domain, in machine order.
 pub(super) struct Domain {
     /// The domain's number.
@@ -41,7 +46,12 @@ impl Layout {
             .collect();
         Self {
             size: ranks.len(),
-            channel_count: domains.iter().map(|one| one.gateways.len()).min().unwrap_or(1),
+            channel_count: domains
+                .iter()
+                .map(|one| one.gateways.len())
+                .min()
+                .unwrap_or(1)
+                .min(CHANNELS_MAX),
             widest: domains.iter().map(|one| one.ranks.len()).max().unwrap_or(0),
             domains,
         }

@@ -1,10 +1,11 @@
 //! In-switch reduction (NVLink SHARP): the switch adds what it is asked for and multicasts sums.
 //!
-//! A GPU asks for its `1 / n` of the sum, for which all send theirs, and hands it out: each sends
-//! and receives `S (1 + 1 / n)`, against `2 S (n - 1) / n` of a ring. All-reduce only: measured
-//! all-gather and reduce-scatter stay at the rate of a ring (NVIDIA/nccl, NCCL 2.27 to 2.29).
+//! A GPU asks for its `1 / n` of the sum, for which the others send theirs, and hands it out: each
+//! sends and receives `S`, against `2 S (n - 1) / n` of a ring. 72 GB200 and 8 B200 reduce at the
+//! same 423 GB/s of buffer, so nothing else depends on `n`. All-reduce only: measured all-gather
+//! and reduce-scatter stay at the rate of a ring (NVIDIA/nccl, NCCL 2.27 to 2.29).
 
-use super::algorithm::{CollectiveAlgorithm, Fill, Flow, Round, Steps};
+use super::algorithm::{CollectiveAlgorithm, Fill, Flow, Round, Shares, Steps};
 use super::layout::{Domain, Layout};
 use super::protocol::{Protocol, SIMPLE};
 use crate::topology::{Device, GpuIndex, Topology};
@@ -14,12 +15,14 @@ use crate::work::{Collective, CollectiveKind};
 /// All-reduce in the switch of one domain.
 pub(super) struct Nvls;
 
-/// Ranks below which a ring sends as little.
-const SIZE_MIN: usize = 4;
+/// Ranks below which NCCL runs a ring: 4 H100 and 4 B200 do, 6 B200 and 8 H100 reduce in the switch
+/// (aiconfigurator@095f58a, NCCL 2.29).
+const SIZE_MIN: usize = 6;
 
-/// Share of the ring's rate: 8 H100 all-reduce 256 to 512 MB at 262 GB/s of buffer a second
-/// (aiconfigurator@095f58a), which is 295 GB/s on the wire where a ring moves 367.
-pub(super) const SHARE: f64 = 0.8;
+/// Bytes of a rank that are under way as one chunk: 8 H100 and H200 take 75 to 100 us over their
+/// line of 272 GB/s, of which 25 are set-up (stas00/ml-engineering@744d01e, Azure), 72 GB200 and
+/// hops between two racks some 400 us (coreweave/nccl-tests@cb86553).
+const RANK_CHUNK: f64 = 2.0 * 1024.0 * 1024.0;
 
 /// Set-up of the multicast (NVIDIA/nccl `src/graph/tuning.cc`, `hwLat` of NVLS).
 pub(super) const SETUP: Seconds = Seconds::from_us(25.0);
@@ -46,12 +49,13 @@ impl CollectiveAlgorithm for Nvls {
         possible.then(|| {
             let steps = Steps { scale_up: HOPS, network: 0.0, fixed: SETUP };
             let flows = switch_flows(domain, collective.bytes).collect();
-            vec![Round { repeat: 1, steps, fill: Fill::default(), local: Bytes::ZERO, flows }]
+            let fill = Fill { hops: 1.0, chunk: chunk(&layout), ..Fill::default() };
+            vec![Round { repeat: 1, steps, fill, local: Bytes::ZERO, flows }]
         })
     }
 
-    fn scale_up_share(&self) -> f64 {
-        SHARE
+    fn shares(&self, _group: &[GpuIndex], topology: &Topology) -> Shares {
+        Shares { scale_up: topology.in_switch_share(), ..Shares::default() }
     }
 
     fn protocols(&self) -> &'static [Protocol] {
@@ -59,10 +63,14 @@ impl CollectiveAlgorithm for Nvls {
     }
 }
 
+/// Bytes that are under way as one chunk in a domain: each rank has its part of them.
+pub(super) fn chunk(layout: &Layout) -> f64 {
+    RANK_CHUNK * layout.widest as f64
+}
+
 /// What the ranks of a domain exchange with their switch.
 pub(super) fn switch_flows(domain: &Domain, bytes: Bytes) -> impl Iterator<Item = Flow> {
     let switch = Device::Switch(domain.index);
-    let bytes = bytes * (1.0 + 1.0 / domain.ranks.len() as f64);
     domain.ranks.iter().flat_map(move |gpu| {
         let gpu = Device::Gpu(*gpu);
         [Flow { from: gpu, to: switch, bytes }, Flow { from: switch, to: gpu, bytes }]

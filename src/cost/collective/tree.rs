@@ -4,7 +4,7 @@
 //! leaf of the other, so nobody sends more than `2 S`. Between domains it is a tree, within one a
 //! chain from the GPU at the network port.
 
-use super::algorithm::{CollectiveAlgorithm, Fill, Flow, Round, Steps};
+use super::algorithm::{CollectiveAlgorithm, Fill, Flow, Round, Shares, Steps};
 use super::layout::Layout;
 use crate::topology::{GpuIndex, Topology};
 use crate::units::{Bytes, Seconds};
@@ -13,9 +13,27 @@ use crate::work::{Collective, CollectiveKind};
 /// The double binary tree, for all-reduce across domains.
 pub(super) struct Tree;
 
-/// Share of the achievable rate that the tree reaches: it meets 3 flows in a GPU where a ring meets
-/// one. 78 of 94 GB/s on 2 p4de nodes (aws-samples/awsome-distributed-ai); NCCL's tuner has 0.92.
-const SHARE: f64 = 0.83;
+/// Share of the network's rate that the tree reaches: it meets 3 flows in a GPU where a ring meets
+/// one. NCCL's tuner has 0.92 (`src/graph/tuning.cc`); with it and the NICs' own fraction 2 p4de
+/// nodes come to the 42 GB/s of buffer that they reach (awslabs/awsome-distributed-ai).
+const NETWORK_SHARE: f64 = 0.9;
+
+/// Share of the ring's scale-up rate that a channel of the tree can use, of which there is one for
+/// each network port. NCCL's tuner: 24 GB/s a channel on A100, where a ring moves 240
+/// (`perChMaxTreeBws`; 0.11 on Hopper). This is why 2 nodes with 4 NICs of 200 Gbit/s run a ring
+/// (48 GB/s of buffer, NVIDIA/nccl-tests issue 152) and with 4 of 100 a tree.
+const CHANNEL_SHARE: f64 = 0.1;
+
+/// Share of the network's rate where the trees between domains have inner nodes, as NCCL's tuner
+/// has it for NVLSTree (`src/graph/tuning.cc`, `ncclTopoTuneModel`: five sixths). Large messages
+/// among more than two domains run a ring: 96 H100, 32 B200 and the partitioned GB200 of
+/// NVIDIA/nccl issue 1801 load their NICs to 97 % as a ring counts.
+pub(super) fn inner_share(domain_count: usize) -> f64 {
+    if domain_count > 2 { 5.0 / 6.0 } else { 1.0 }
+}
+
+/// Largest chunk of a channel (NCCL: a buffer of 4 MiB in 8 steps).
+const CHANNEL_CHUNK: f64 = 512.0 * 1024.0;
 
 impl CollectiveAlgorithm for Tree {
     fn name(&self) -> &'static str {
@@ -32,7 +50,9 @@ impl CollectiveAlgorithm for Tree {
         if collective.kind != CollectiveKind::AllReduce || layout.domains.len() < 2 {
             return None;
         }
-        let (mut flows, fill) = trunk(&layout, collective.bytes);
+        let (mut flows, trunk) = trunk(&layout, collective.bytes);
+        // A chunk runs through the chains of two domains on its way up, and again down.
+        let fill = Fill { scale_up_hops: 2.0 * (layout.widest - 1) as f64, ..trunk };
         let slice = collective.bytes / layout.channel_count as f64;
         for domain in &layout.domains {
             let ranks = &domain.ranks;
@@ -56,12 +76,13 @@ impl CollectiveAlgorithm for Tree {
         Some(vec![Round { repeat: 1, steps, fill, local: Bytes::ZERO, flows }])
     }
 
-    fn scale_up_share(&self) -> f64 {
-        SHARE
-    }
-
-    fn network_share(&self) -> f64 {
-        SHARE
+    fn shares(&self, group: &[GpuIndex], topology: &Topology) -> Shares {
+        let layout = Layout::new(group, topology);
+        let channels = layout.channel_count as f64;
+        Shares {
+            scale_up: (CHANNEL_SHARE * channels).min(1.0),
+            network: NETWORK_SHARE * inner_share(layout.domains.len()),
+        }
     }
 }
 
@@ -85,7 +106,9 @@ pub(super) fn trunk(layout: &Layout, bytes: Bytes) -> (Vec<Flow>, Fill) {
         }
     }
     let deepest = (0..count).map(|at| depth(at, count)).max().unwrap_or(0);
-    (flows, Fill { hops: 2.0 * deepest as f64, channel })
+    // A channel's part is halved between the two trees, and so is what a hop of both takes.
+    let chunk = 2.0 * CHANNEL_CHUNK * layout.channel_count as f64;
+    (flows, Fill { hops: 2.0 * deepest as f64, scale_up_hops: 0.0, chunk })
 }
 
 /// Parent in one of the two trees: the second is the first mirrored (an even count) or shifted by
