@@ -75,10 +75,18 @@ pub(super) fn run(args: &LearnArgs, context: &Context) -> anyhow::Result<ExitCod
     }
     bar.finish_and_clear();
     tell(&faults, context);
-    for (gpu, model) in models.iter().filter(|(_, model)| model.row_count < FEW_ROWS) {
-        let what = format!("{gpu} {} {}: {} rows", model.kind, model.case, model.row_count);
-        let why = "too few to test the model on others; `calibrate machine` learns one factor";
-        diagnostics::note(context, "note", &format!("{what} are {why}"));
+    let few: Vec<String> = models
+        .iter()
+        .filter(|(_, model)| model.row_count < FEW_ROWS)
+        .map(|(gpu, model)| format!("{gpu} {} {}", model.kind, model.case))
+        .collect();
+    if !few.is_empty() {
+        let why = format!(
+            "with fewer than {FEW_ROWS} rows nothing is held out to test a model; `calibrate \
+             machine` learns one factor instead: {}",
+            few.join("; ")
+        );
+        diagnostics::note(context, "note", &why);
     }
     let fits = gather(models);
     if let Some(out) = &args.out {
