@@ -11,11 +11,15 @@ const NEIGHBOURS: usize = 3;
 /// GPUs further than the nearest by more than this say nothing that it does not say better.
 const SPREAD: f64 = 0.5;
 
-/// Expected relative error, one sigma, of a GPU predicted from others of its architecture, and more
-/// for each unit of distance: GEMMs of training, each of seven data-centre GPUs predicted from
-/// the others (aiconfigurator@095f58a).
-const ERROR: f64 = 0.08;
-const ERROR_A_DISTANCE: f64 = 0.08;
+/// Expected relative error, one sigma, of a GPU predicted from others, and more for each unit of
+/// distance: GEMMs and attention of training, each of eight GPUs predicted from the others, leave 9
+/// and 10 % (aiconfigurator@095f58a), near-identical ones of one generation no less.
+const ERROR: f64 = 0.10;
+const ERROR_A_DISTANCE: f64 = 0.05;
+
+/// Nearer than this is the same chip: another name, or a link that was cut.
+const SAME_CHIP: f64 = 0.02;
+const SAME_CHIP_ERROR: f64 = 0.03;
 
 /// A fit and the GPU that it was measured on.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +95,11 @@ impl<F: Form> Estimator<F> {
             Ok::<_, String>((weight(*distance) / total, Learned::new(model, facts)?))
         };
         let members = near.iter().map(member).collect::<Result<_, _>>()?;
-        let more_error = ERROR * nearest.min(1.0).sqrt() + ERROR_A_DISTANCE * nearest;
+        let more_error = if nearest < SAME_CHIP {
+            SAME_CHIP_ERROR
+        } else {
+            ERROR + ERROR_A_DISTANCE * nearest
+        };
         Ok(Some(Self { members, scaled_from: Some(on.name.clone()), more_error }))
     }
 
