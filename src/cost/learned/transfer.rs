@@ -95,11 +95,8 @@ impl<F: Form> Estimator<F> {
             Ok::<_, String>((weight(*distance) / total, Learned::new(model, facts)?))
         };
         let members = near.iter().map(member).collect::<Result<_, _>>()?;
-        let more_error = if nearest < SAME_CHIP {
-            SAME_CHIP_ERROR
-        } else {
-            ERROR + ERROR_A_DISTANCE * nearest
-        };
+        let more_error =
+            if nearest < SAME_CHIP { SAME_CHIP_ERROR } else { ERROR + ERROR_A_DISTANCE * nearest };
         Ok(Some(Self { members, scaled_from: Some(on.name.clone()), more_error }))
     }
 
