@@ -24,7 +24,7 @@ pub use cluster::Cluster;
 pub use fit::{Fit, MeasuredFit};
 pub use gpu::Gpu;
 pub use import_hf::{ImportError, Imported, import_hugging_face};
-pub use learned::{LearnedModel, Residuals};
+pub use learned::{LearnedModel, LearnedTrees, Residuals};
 pub use load::{DataSources, Kind, Override, ReadFile, load, load_part, load_text};
 pub use model::{Activation, Model, Norm, Position};
 pub use plan::{ContextParallel, Plan, Recompute, Schedule};

@@ -1,7 +1,7 @@
 //! Kinds of costs that can be learned and checked, listed in [`KINDS`].
 
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
 use super::accuracy::Checked;
@@ -179,7 +179,9 @@ impl<F: Measured> Kind for Of<F> {
                     let start = start::<F>(file, case, rows[0].gpu, hardware, &models);
                     let rows_of: Vec<_> = rows.iter().map(|seen| &seen.observation).collect();
                     let facts = Facts::of(rows[0].gpu, rows[0].observation.operands);
-                    let model = learn::<F>(&rows_of, &facts, &start, options.keep_rows);
+                    let mut model = learn::<F>(&rows_of, &facts, &start, options.keep_rows);
+                    let tables: BTreeSet<&str> = rows.iter().map(|seen| seen.table).collect();
+                    model.tables = tables.into_iter().map(str::to_owned).collect();
                     progress(&format!("{file} {} {case}", F::KIND));
                     (file.to_owned(), model)
                 })
@@ -199,7 +201,7 @@ impl<F: Measured> Kind for Of<F> {
         let seen = observe::<F>(table, hardware, options.gpu.as_deref())?;
         let mut models: BTreeMap<(String, String), Option<Estimator<F>>> = BTreeMap::new();
         let mut checked = Vec::new();
-        for Seen { file, gpu, observation } in &seen.observations {
+        for Seen { file, gpu, observation, .. } in &seen.observations {
             let key = (file.clone(), observation.case.clone());
             if !models.contains_key(&key) {
                 let found = estimator::<F>(gpu, observation, hardware, fits, options)
@@ -239,6 +241,7 @@ impl<F: Measured> Kind for Of<F> {
 
 /// An observation with the GPU that it is of.
 struct Seen<'a, F: Measured> {
+    table: &'a str,
     file: String,
     gpu: &'a Gpu,
     observation: Observation<F::Shape>,
@@ -251,7 +254,7 @@ struct Observed<'a, F: Measured> {
 
 /// Reads all rows of a table; those with faults are left out and told.
 fn observe<'a, F: Measured>(
-    table: &Table,
+    table: &'a Table,
     hardware: &'a Hardware,
     only: Option<&str>,
 ) -> Result<Observed<'a, F>, Fault> {
@@ -273,7 +276,8 @@ fn observe<'a, F: Measured>(
             }
             let found = F::observe(&row, name)?;
             found.iter().try_for_each(|seen| is_possible::<F>(&row, gpu, seen))?;
-            let seen = |observation| Seen { file: file.to_owned(), gpu, observation };
+            let table = table.name.as_str();
+            let seen = |observation| Seen { table, file: file.to_owned(), gpu, observation };
             Ok(found.into_iter().map(seen).collect())
         };
         match one() {

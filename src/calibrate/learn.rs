@@ -7,7 +7,7 @@ use super::boost::{Growth, grow};
 use super::measured::{Measured, Observation};
 use super::solve::solve;
 use crate::cost::{Facts, Features, Trees};
-use crate::spec::{LearnedModel, Residuals};
+use crate::spec::{LearnedModel, LearnedTrees, Residuals};
 
 /// One row of this many is held out inside, to tell how good the model is on shapes it never saw.
 const HOLD_OUT: u64 = 5;
@@ -73,6 +73,7 @@ pub(super) fn learn<F: Measured>(
         case: observations[0].case.clone(),
         version: F::VERSION,
         row_count: rows.len() as u64,
+        tables: Vec::new(),
         sources: sources.into_iter().map(super::provenance::describe).collect(),
         parameters: F::PARAMETERS
             .iter()
@@ -83,8 +84,10 @@ pub(super) fn learn<F: Measured>(
         relative_error: short(relative_error),
         residuals: found,
         measured_us: if keep_rows { kept::<F>(&all) } else { BTreeMap::new() },
-        correction: correction.trees.to_lines(F::FEATURES),
-        error: error.to_lines(F::FEATURES),
+        trees: LearnedTrees {
+            correction: correction.trees.to_lines(F::FEATURES),
+            error: error.to_lines(F::FEATURES),
+        },
     }
 }
 

@@ -159,9 +159,14 @@ fn stacks(context: &Context) -> Listing {
 fn fits(context: &Context) -> Listing {
     let load = |name: &str| load_part::<Fit>(&context.sources, Kind::Fit, name);
     Listing {
-        keys: &["name", "compute_factor", "network_factor"],
+        keys: &["name", "models", "rows", "compute_factor", "network_factor"],
         rows: rows(context, Kind::Fit, load, |fit| {
-            vec![fit.compute_factor.to_string(), fit.network_factor.to_string()]
+            vec![
+                fit.models.len().to_string(),
+                fit.models.iter().map(|model| model.row_count).sum::<u64>().to_string(),
+                fit.compute_factor.to_string(),
+                fit.network_factor.to_string(),
+            ]
         }),
     }
 }

@@ -17,7 +17,10 @@ pub struct LearnedModel {
     pub version: u32,
     /// Rows of the tables that it was learned from.
     pub row_count: u64,
-    /// The tables, their public sources and licences.
+    /// The tables.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// Who measured the rows: names in the tables, public sources and licences.
     pub sources: Vec<String>,
     /// Parameters of the form, by name.
     pub parameters: BTreeMap<String, f64>,
@@ -33,12 +36,28 @@ pub struct LearnedModel {
     /// Measured times in us by shape, where they are kept: they answer before the form.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measured_us: BTreeMap<String, f64>,
+    /// What corrects the form; in files behind all that people read.
+    #[serde(default, skip_serializing_if = "LearnedTrees::is_empty")]
+    pub trees: LearnedTrees,
+}
+
+/// Oblivious boosted trees, one line each.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LearnedTrees {
     /// Correction of the logarithm of the form's time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub correction: Vec<String>,
     /// Logarithm of the expected error over `relative_error`, in the neighbourhood of a shape.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub error: Vec<String>,
+}
+
+impl LearnedTrees {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.correction.is_empty() && self.error.is_empty()
+    }
 }
 
 /// Errors of predictions against measured rows: fractions, not percent.

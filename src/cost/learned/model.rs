@@ -84,8 +84,8 @@ impl<F: Form> Learned<F> {
         Ok(Self {
             values,
             facts,
-            correction: trees(&model.correction)?,
-            error: trees(&model.error)?,
+            correction: trees(&model.trees.correction)?,
+            error: trees(&model.trees.error)?,
             relative_error: model.relative_error.max(0.0),
             domain: F::FEATURES.iter().map(domain).collect(),
             measured: measured.collect::<Result<_, _>>()?,

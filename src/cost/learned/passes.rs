@@ -13,7 +13,7 @@ use super::grouped_gemm::{GroupedGemmForm, GroupedShape};
 use super::model::{Answer, Learned};
 use crate::cost::book::Evidence;
 use crate::cost::kernel::{KernelModel, Prediction};
-use crate::spec::{Gpu, LearnedModel};
+use crate::spec::{Gpu, LearnedModel, LearnedTrees};
 use crate::units::Seconds;
 use crate::work::{DType, Kernel, MemoryKernel};
 
@@ -142,8 +142,7 @@ impl LearnedProducts {
             };
             let from_layers = |mut model: LearnedModel| {
                 // What is corrected there are layers, in which eight kernels are launched.
-                model.correction.clear();
-                model.error.clear();
+                model.trees = LearnedTrees::default();
                 model.relative_error = model.relative_error.max(FROM_LAYERS_ERROR);
                 busy_only(&model, gpu)
             };
@@ -225,14 +224,14 @@ mod tests {
             case: case.to_owned(),
             version: F::VERSION,
             row_count: 100,
+            tables: Vec::new(),
             sources: vec!["made".to_owned()],
             parameters,
             domain: BTreeMap::new(),
             relative_error: 0.05,
             residuals: BTreeMap::new(),
             measured_us: BTreeMap::new(),
-            correction: Vec::new(),
-            error: Vec::new(),
+            trees: LearnedTrees::default(),
         }
     }
 

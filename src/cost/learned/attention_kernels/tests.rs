@@ -23,13 +23,13 @@ fn model<F: Form>(case: &str) -> LearnedModel {
         case: case.to_owned(),
         version: F::VERSION,
         row_count: 100,
+        tables: Vec::new(),
         sources: Vec::new(),
         parameters: F::PARAMETERS.iter().map(|it| (it.name.to_owned(), it.start)).collect(),
         domain: BTreeMap::new(),
         relative_error: 0.03,
         residuals: BTreeMap::new(),
-        correction: Vec::new(),
-        error: Vec::new(),
+        trees: crate::spec::LearnedTrees::default(),
         measured_us: BTreeMap::new(),
     }
 }

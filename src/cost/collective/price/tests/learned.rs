@@ -14,14 +14,14 @@ fn measured(cluster: &Cluster) -> MeasuredFit {
         case: kind.name().to_owned(),
         version: CollectiveForm::VERSION,
         row_count: 100,
+        tables: Vec::new(),
         sources: Vec::new(),
         parameters: CollectiveForm::PARAMETERS.iter().map(value).collect(),
         domain: BTreeMap::new(),
         relative_error: 0.04,
         residuals: BTreeMap::new(),
         measured_us: BTreeMap::new(),
-        correction: Vec::new(),
-        error: Vec::new(),
+        trees: crate::spec::LearnedTrees::default(),
     };
     let fit = Fit { models: KINDS.map(model).to_vec(), ..Fit::default() };
     MeasuredFit { fit: fit.into(), gpu: cluster.gpu.clone() }
