@@ -3,8 +3,8 @@
 //! `--format json` prints one object, a contract: keys may come, none goes.
 //!
 //! - `groups`: for each GPU, kind and number format of the tables `gpu`, `kind`, `dtype`, `n`, and
-//!   as fractions `mape`, `median_ape`, `p95_ape`, `bias_time_weighted` (sum of predicted over sum of
-//!   measured times, less 1); `one_factor` (median of measured over predicted),
+//!   as fractions `mape`, `median_ape`, `p95_ape`, `bias_time_weighted` (sum of predicted over sum
+//!   of measured times, less 1); `one_factor` (median of measured over predicted),
 //!   `mape_after_one_factor`, and `within_interval`: the share of rows in their 80 % interval.
 //! - `overall`: the same of all rows.
 //! - `worst`: with `--worst N`, rows that are furthest off: `table`, `line`, `gpu`, `kind`,

@@ -1,7 +1,7 @@
 //! `stepcast calibrate`: tables to fits.
 //!
-//! `--format json` prints `models`, each with `gpu`, `kind`, `case`, `rows` and `residuals`: for the
-//! parts `fitted` and `held_out` the `n` and, as fractions, `mape`, `median_ape`, `p95_ape`,
+//! `--format json` prints `models`, each with `gpu`, `kind`, `case`, `rows` and `residuals`: for
+//! the parts `fitted` and `held_out` the `n` and, as fractions, `mape`, `median_ape`, `p95_ape`,
 //! `bias_time_weighted`.
 
 use clap::Args;
