@@ -116,8 +116,8 @@ pub(super) fn warnings(scenario: &Scenario, program: &Program, pricing: &Pricing
     let gpu = &scenario.cluster.gpu.name;
     if let Some(from) = &pricing.scaled_from {
         warnings.push(format!(
-            "nobody measured kernels on {gpu}: what {from} does is scaled by data sheets, which is \
-             some 10 % off; `stepcast calibrate` learns from microbenchmarks"
+            "nobody measured GEMMs on {gpu}: those of {from} and its like are scaled by data sheets, \
+             and the interval is wider; `stepcast calibrate` learns from microbenchmarks"
         ));
     }
     let (mut outside, mut all) = (0.0, 0.0);

@@ -61,25 +61,20 @@ impl<F: Form> Estimator<F> {
                 }
             }
         }
-        for case in cases {
-            if let Some(found) = Self::scaled(gpu, operands, case, fits)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+        Self::scaled(gpu, operands, cases, fits)
     }
 
-    /// From up to [`NEIGHBOURS`] GPUs, nearer ones with more weight.
+    /// From up to [`NEIGHBOURS`] GPUs, nearer ones with more weight, each by its best case.
     fn scaled(
         gpu: &Gpu,
         operands: DType,
-        case: &str,
+        cases: &[String],
         fits: &[MeasuredOn<'_>],
     ) -> Result<Option<Self>, String> {
         let mut near: Vec<(f64, &Gpu, &LearnedModel)> = fits
             .iter()
             .filter_map(|known| {
-                let model = model_of::<F>(known.fit, case)?;
+                let model = cases.iter().find_map(|case| model_of::<F>(known.fit, case))?;
                 Some((gpu.distance(known.gpu), known.gpu, model))
             })
             .collect();

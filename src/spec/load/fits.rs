@@ -9,8 +9,13 @@ use crate::spec::{Fit, Gpu, MeasuredFit, Scenario};
 /// Fits of other GPUs that are kept where nobody measured this one.
 const NEIGHBOURS: usize = 3;
 
+/// What a step needs most: kinds and the beginnings of cases. A GPU whose own fit lacks one is
+/// helped out by others.
+const NEEDED: [(&str, &str); 2] = [("gemm", "16-bit"), ("attention", "16-bit")];
+
 /// Fits that answer for the scenario's GPU: the scenario's own where it holds models, the GPU's,
-/// else those of the GPUs most like it.
+/// and where these lack something, those of the GPUs of its architecture most like it. GPUs of
+/// other architectures say less of it than the shares of the peak in its own file.
 ///
 /// A fit is of the GPU whose file has the fit's name; so only the fits that are wanted are read.
 pub(super) fn measured(
@@ -22,23 +27,44 @@ pub(super) fn measured(
     if !scenario.fit.models.is_empty() {
         found.push(of_scenario(sources, &scenario.fit)?);
     }
-    let mut gpus = Vec::new();
+    let mut others = Vec::new();
     for name in sources.names(Kind::Fit) {
         // Fits of clusters have no GPU of their name.
-        if let Some(gpu) = gpu(sources, &name)? {
-            gpus.push((own.distance(&gpu), name, gpu));
+        match gpu(sources, &name)? {
+            Some(gpu) if gpu.name == own.name => found.extend(of_gpu(sources, &name, gpu)?),
+            Some(gpu) if gpu.architecture == own.architecture => {
+                others.push((own.distance(&gpu), name, gpu));
+            }
+            _ => {}
         }
     }
-    if let Some(place) = gpus.iter().position(|(_, _, gpu)| gpu.name == own.name) {
-        gpus = vec![gpus.swap_remove(place)];
-    }
-    gpus.sort_by(|left, right| left.0.total_cmp(&right.0));
-    for (_, name, gpu) in gpus.into_iter().take(NEIGHBOURS) {
-        if let Some(fit) = part::<Fit>(sources, Kind::Fit, &name)? {
-            found.push(MeasuredFit { fit: Arc::new(fit), gpu });
+    let has = |fits: &[MeasuredFit], needed: (&str, &str)| {
+        let models = fits.iter().flat_map(|it| &it.fit.models);
+        let mut cases = models.filter(|model| model.kind == needed.0);
+        cases.any(|model| model.case.starts_with(needed.1))
+    };
+    let lacking: Vec<_> = NEEDED.into_iter().filter(|needed| !has(&found, *needed)).collect();
+    others.sort_by(|left, right| left.0.total_cmp(&right.0));
+    let mut helpers = 0;
+    for (_, name, gpu) in others {
+        if lacking.is_empty() || helpers == NEIGHBOURS {
+            break;
+        }
+        let helper = of_gpu(sources, &name, gpu)?;
+        if let Some(helper) =
+            helper.filter(|it| lacking.iter().any(|needed| has(std::slice::from_ref(it), *needed)))
+        {
+            found.push(helper);
+            helpers += 1;
         }
     }
     Ok(found)
+}
+
+/// The fit of a GPU by the name that both files have.
+fn of_gpu(sources: &DataSources, name: &str, gpu: Gpu) -> Result<Option<MeasuredFit>, Problem> {
+    let fit = part::<Fit>(sources, Kind::Fit, name)?;
+    Ok(fit.map(|fit| MeasuredFit { fit: Arc::new(fit), gpu }))
 }
 
 fn of_scenario(sources: &DataSources, fit: &Fit) -> Result<MeasuredFit, Problem> {
