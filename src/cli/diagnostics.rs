@@ -4,6 +4,7 @@ use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use stepcast::SimulateError;
 use stepcast::spec::Problems;
 
 use super::{Color, Context};
@@ -26,7 +27,8 @@ pub(crate) fn report(error: &anyhow::Error, color: Color) -> ExitCode {
     }
     let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let _ = writeln!(stderr, "{style}error{style:#}: {error:#}");
-    ExitCode::from(FAILED)
+    let is_input = matches!(error.downcast_ref(), Some(SimulateError::Fit(_)));
+    ExitCode::from(if is_input { WRONG_INPUT } else { FAILED })
 }
 
 fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {

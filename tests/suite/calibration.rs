@@ -259,3 +259,45 @@ fn a_table_without_a_gpu_column_takes_the_one_that_is_named() {
     let learned = learn_with(&table("mine.csv", &text), &options).unwrap();
     assert_eq!(learned.models[0].0, "h200-sxm-141gb");
 }
+
+#[test]
+fn a_fit_that_cannot_be_used_is_refused_by_a_step() {
+    let learned = learn(&table("made.csv", &gemm_table(40, 0.02, 0.0, 8))).unwrap();
+    let whole = fit_of(&learned.models);
+    let step = |fit: &Fit| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, fit.to_toml().unwrap()).unwrap();
+        let output = assert_cmd::Command::cargo_bin("stepcast")
+            .unwrap()
+            .args(["simulate", "llama3-8b-8xh100-fsdp", "--quiet", "--set"])
+            .arg(format!("fit={}", path.display()))
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(step(&whole), (Some(0), String::new()));
+    let changed = |change: fn(&mut LearnedModel)| {
+        let mut fit = whole.clone();
+        change(&mut fit.models[0]);
+        step(&fit)
+    };
+    let cases: [(fn(&mut LearnedModel), &str); 4] = [
+        (|model| model.version = 7, "is version 7, this stepcast reads gemm version"),
+        (
+            |model| {
+                model.parameters.remove("launch_us");
+            },
+            "parameter launch_us is missing",
+        ),
+        (|model| model.relative_error = -1.0, "relative_error is -1; must not be negative"),
+        (|model| model.trees.correction.push("a>1: 1".to_owned()), "no feature \"a\""),
+    ];
+    for (change, wanted) in cases {
+        let (code, stderr) = changed(change);
+        assert!(code == Some(2) && stderr.contains(wanted), "{code:?} {stderr}");
+    }
+    let nobody = Fit { gpu: None, ..whole.clone() };
+    let (code, stderr) = step(&nobody);
+    assert!(code == Some(2) && stderr.contains("must say which GPU was measured"), "{stderr}");
+}

@@ -58,6 +58,10 @@ impl<F: Form> Learned<F> {
                 F::VERSION
             ));
         }
+        let error = model.relative_error;
+        if !error.is_finite() || error < 0.0 {
+            return Err(format!("{}: relative_error is {error}; must not be negative", what()));
+        }
         let value = |parameter: &super::Parameter| match model.parameters.get(parameter.name) {
             Some(value) if value.is_finite() && *value > 0.0 => Ok(*value),
             Some(value) => Err(format!(
@@ -86,7 +90,7 @@ impl<F: Form> Learned<F> {
             facts,
             correction: trees(&model.trees.correction)?,
             error: trees(&model.trees.error)?,
-            relative_error: model.relative_error.max(0.0),
+            relative_error: model.relative_error,
             domain: F::FEATURES.iter().map(domain).collect(),
             measured: measured.collect::<Result<_, _>>()?,
             form: std::marker::PhantomData,
