@@ -260,6 +260,9 @@ fn a_table_without_a_gpu_column_takes_the_one_that_is_named() {
     assert_eq!(learned.models[0].0, "h200-sxm-141gb");
 }
 
+/// What is made of a model.
+type Change = fn(&mut LearnedModel);
+
 #[test]
 fn a_fit_that_cannot_be_used_is_refused_by_a_step() {
     let learned = learn(&table("made.csv", &gemm_table(40, 0.02, 0.0, 8))).unwrap();
@@ -277,12 +280,12 @@ fn a_fit_that_cannot_be_used_is_refused_by_a_step() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     assert_eq!(step(&whole), (Some(0), String::new()));
-    let changed = |change: fn(&mut LearnedModel)| {
+    let changed = |change: Change| {
         let mut fit = whole.clone();
         change(&mut fit.models[0]);
         step(&fit)
     };
-    let cases: [(fn(&mut LearnedModel), &str); 4] = [
+    let cases: [(Change, &str); 4] = [
         (|model| model.version = 7, "is version 7, this stepcast reads gemm version"),
         (
             |model| {
