@@ -12,4 +12,4 @@ pub use compare::{
 };
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};
-pub use uncertainty::StepErrors;
+pub use uncertainty::{SIGMAS_OF_80_PERCENT, StepErrors};

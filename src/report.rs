@@ -17,6 +17,7 @@ use crate::timeline::Timeline;
 pub use csv::Csv;
 pub use json::Json;
 pub use perfetto::{Perfetto, write_trace};
+pub use table::{columns, percent};
 pub use text::{CONVENTION, Text};
 
 /// What a report is about.

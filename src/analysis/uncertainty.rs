@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::summary::TimeSummary;
 
 /// Half of an 80 % interval of a normal error, in sigmas.
-const SIGMAS_OF_80_PERCENT: f64 = 1.2816;
+pub const SIGMAS_OF_80_PERCENT: f64 = 1.2816;
 
 /// Expected relative errors, one sigma each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::analysis::SIGMAS_OF_80_PERCENT;
 use crate::spec::Residuals;
 
 /// A measured row and what was predicted for it.
@@ -33,6 +34,11 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// Predicted over measured time, less 1.
+    pub fn deviation(&self) -> f64 {
+        self.predicted_us / self.measured_us - 1.0
+    }
+
     /// Logarithm of predicted over measured time.
     pub fn log_error(&self) -> f64 {
         (self.predicted_us / self.measured_us).ln()
@@ -65,9 +71,6 @@ pub struct Group {
     /// Share of the rows whose 80 % interval holds the measured time.
     pub within_interval: f64,
 }
-
-/// Half of an 80 % interval of a normal error, in sigmas.
-pub(crate) const SIGMAS_OF_80_PERCENT: f64 = 1.2816;
 
 /// Errors of pairs of measured and predicted times.
 pub fn residuals(pairs: &[(f64, f64)]) -> Residuals {

@@ -64,10 +64,8 @@ pub(super) fn errors(scenario: &Scenario, program: &Program, pricing: &Pricing) 
     }
     StepErrors {
         machine_compute: scenario.fit.machine_error.unwrap_or(Fit::MACHINE_ERROR),
-        machine_network: scenario.fit.machine_error.map_or(NETWORK_ERROR, |error| {
-            // What is known of a machine is known of its network too, if less well.
-            (1.5 * error).min(NETWORK_ERROR)
-        }),
+        // `machine_error` is what kernels of a measured machine have in common; networks have none.
+        machine_network: NETWORK_ERROR,
         kernels: kernels.error(),
         collectives: collectives.error(),
     }

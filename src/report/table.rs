@@ -5,6 +5,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 /// A table without frames; all columns but the first are flush right. `indent` blanks in front of
 /// each line, none behind.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>], indent: usize) -> String {
+    let blanks = " ".repeat(indent);
+    columns(header, rows, 1).lines().map(|line| format!("{blanks}{line}\n")).collect()
+}
+
+/// A table without frames, the first `names` columns flush left and the others right.
+pub fn columns(header: &[&str], rows: &[Vec<String>], names: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -14,12 +20,11 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>], indent: usize) -> Str
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        if index > 0 {
+        if index >= names {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let blanks = " ".repeat(indent);
-    table.to_string().lines().map(|line| format!("{blanks}{}\n", line.trim_end())).collect()
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// A bar of eighths of a column, `width` columns at most.
@@ -30,7 +35,7 @@ pub(super) fn bar(fraction: f64, width: usize) -> String {
 }
 
 /// `41.3 %`.
-pub(super) fn percent(fraction: f64) -> String {
+pub fn percent(fraction: f64) -> String {
     format!("{:.1} %", 100.0 * fraction)
 }
 

@@ -63,6 +63,10 @@ pub enum CollectiveKind {
 }
 
 impl CollectiveKind {
+    /// All operations.
+    pub const ALL: [Self; 5] =
+        [Self::AllReduce, Self::AllGather, Self::ReduceScatter, Self::AllToAll, Self::SendReceive];
+
     /// Name as NCCL tests print it.
     pub const fn name(self) -> &'static str {
         match self {

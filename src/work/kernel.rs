@@ -99,6 +99,23 @@ pub enum MemoryKernel {
 }
 
 impl MemoryKernel {
+    /// All kinds.
+    pub const ALL: [Self; 13] = [
+        Self::Norm,
+        Self::Activation,
+        Self::Rotary,
+        Self::Residual,
+        Self::Pointwise,
+        Self::Softmax,
+        Self::CrossEntropy,
+        Self::Embedding,
+        Self::Optimizer,
+        Self::GradientNorm,
+        Self::Cast,
+        Self::Quantise,
+        Self::Copy,
+    ];
+
     /// Name for reports and fits.
     pub const fn name(self) -> &'static str {
         match self {

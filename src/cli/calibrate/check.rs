@@ -137,7 +137,7 @@ fn as_text(report: &Report<'_>) -> String {
                 row.shape.clone(),
                 format!("{:.1}", row.measured_us),
                 format!("{:.1}", row.predicted_us),
-                format!("{:+.1} %", 100.0 * (row.predicted_us / row.measured_us - 1.0)),
+                format!("{:+.1} %", 100.0 * row.deviation()),
                 row.answered_by.clone(),
             ]
         };

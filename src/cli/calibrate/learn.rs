@@ -18,9 +18,6 @@ use super::residuals::{csv, percent, text};
 use super::{CostKind, hardware, read_tables, refused, tell};
 use crate::cli::{Context, Format, diagnostics, output};
 
-/// Fewer rows leave none to hold out.
-const FEW_ROWS: u64 = 20;
-
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
 pub(crate) struct LearnArgs {
@@ -81,13 +78,13 @@ pub(super) fn run(args: &LearnArgs, context: &Context) -> anyhow::Result<ExitCod
     tell(&faults, context);
     let few: Vec<String> = models
         .iter()
-        .filter(|(_, model)| model.row_count < FEW_ROWS)
+        .filter(|(_, model)| !model.residuals.contains_key("held_out"))
         .map(|(gpu, model)| format!("{gpu} {} {}", model.kind, model.case))
         .collect();
     if !few.is_empty() {
         let why = format!(
-            "with fewer than {FEW_ROWS} rows nothing is held out to test a model; `calibrate \
-             machine` learns one factor instead: {}",
+            "too few rows to hold any out and test these models; `calibrate machine` learns one \
+             factor instead: {}",
             few.join("; ")
         );
         diagnostics::note(context, "note", &why);

@@ -198,21 +198,6 @@ const FAMILIES: [AttentionFamily; 5] = [
     AttentionFamily::Flash3,
     AttentionFamily::Cudnn,
 ];
-const KINDS: [MemoryKernel; 13] = [
-    MemoryKernel::Norm,
-    MemoryKernel::Activation,
-    MemoryKernel::Rotary,
-    MemoryKernel::Residual,
-    MemoryKernel::Pointwise,
-    MemoryKernel::Softmax,
-    MemoryKernel::CrossEntropy,
-    MemoryKernel::Embedding,
-    MemoryKernel::Optimizer,
-    MemoryKernel::GradientNorm,
-    MemoryKernel::Cast,
-    MemoryKernel::Quantise,
-    MemoryKernel::Copy,
-];
 
 /// A dimension from 1 to a million, small ones as likely as large.
 fn dimension() -> impl Strategy<Value = u64> {
@@ -286,7 +271,7 @@ fn any_attention() -> impl Strategy<Value = Kernel> {
 }
 
 fn any_memory() -> impl Strategy<Value = Kernel> {
-    (prop::sample::select(&KINDS[..]), 0.0..1e12f64)
+    (prop::sample::select(&MemoryKernel::ALL[..]), 0.0..1e12f64)
         .prop_map(|(kind, bytes)| pass_over(kind, bytes))
 }
 

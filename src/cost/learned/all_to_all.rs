@@ -81,22 +81,18 @@ mod at {
     pub(super) const CONGESTION: usize = 9;
 }
 
-const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
-    Parameter { name, start, low, high }
-}
-
 /// Rates in bytes/us, which are MB/s.
 const PARAMETERS: &[Parameter] = &[
-    parameter("launch_us", 20.0, 1.0, 200.0),
-    parameter("rank_us", 0.3, 0.005, 20.0),
-    parameter("node_us", 15.0, 0.5, 200.0),
-    parameter("token_ns", 1.0, 0.01, 100.0),
-    parameter("token_overhead_bytes", 200.0, 5.0, 20_000.0),
-    parameter("own_part", 0.4, 0.01, 2.0),
-    parameter("link_rate", 350e3, 10e3, 3e6),
-    parameter("sm_rate", 16e3, 1e3, 400e3),
-    parameter("nic_rate", 45e3, 2e3, 500e3),
-    parameter("congestion", 0.1, 0.005, 3.0),
+    Parameter::new("launch_us", 20.0, 1.0, 200.0),
+    Parameter::new("rank_us", 0.3, 0.005, 20.0),
+    Parameter::new("node_us", 15.0, 0.5, 200.0),
+    Parameter::new("token_ns", 1.0, 0.01, 100.0),
+    Parameter::new("token_overhead_bytes", 200.0, 5.0, 20_000.0),
+    Parameter::new("own_part", 0.4, 0.01, 2.0),
+    Parameter::new("link_rate", 350e3, 10e3, 3e6),
+    Parameter::new("sm_rate", 16e3, 1e3, 400e3),
+    Parameter::new("nic_rate", 45e3, 2e3, 500e3),
+    Parameter::new("congestion", 0.1, 0.005, 3.0),
 ];
 
 impl Form for AllToAllForm {

@@ -93,10 +93,6 @@ const THROTTLE_US: usize = 10;
 const STORE_BANDWIDTH: usize = 11;
 const STORE_TOKEN_NS: usize = 12;
 
-const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
-    Parameter { name, start, low, high }
-}
-
 impl Form for AttentionForward {
     type Shape = AttentionShape;
 
@@ -106,30 +102,30 @@ impl Form for AttentionForward {
 
     const PARAMETERS: &'static [Parameter] = &[
         // Floor of the framework path or the bare kernel; measured tables start at 8-14 us.
-        parameter("launch_us", 6.0, 0.5, 60.0),
+        Parameter::new("launch_us", 6.0, 0.5, 60.0),
         // Share of the peak while blocks of heads of 128 run along endless keys.
-        parameter("efficiency", 0.65, 0.05, 1.5),
+        Parameter::new("efficiency", 0.65, 0.05, 1.5),
         // Keys whose time a block pays for prologue, diagonal and epilogue.
-        parameter("overhead_keys", 300.0, 10.0, 2000.0),
+        Parameter::new("overhead_keys", 300.0, 10.0, 2000.0),
         // Longest blocks that the last SM is behind the mean: persistent kernels have least.
-        parameter("last_wave", 0.5, 0.02, 2.0),
+        Parameter::new("last_wave", 0.5, 0.02, 2.0),
         // Share of the bandwidth for queries, keys, values and output, each once.
-        parameter("bandwidth", 0.6, 0.2, 1.1),
+        Parameter::new("bandwidth", 0.6, 0.2, 1.1),
         // Width at which work per score that does not grow with it takes as long as the products.
-        parameter("width_overhead", 60.0, 1.0, 400.0),
+        Parameter::new("width_overhead", 60.0, 1.0, 400.0),
         // Power of 256 / width that the rate loses beyond.
-        parameter("wide_loss", 0.3, 0.01, 2.0),
+        Parameter::new("wide_loss", 0.3, 0.01, 2.0),
         // Queries of a block with heads up to 128.
-        parameter("block_queries", 128.0, 32.0, 512.0),
+        Parameter::new("block_queries", 128.0, 32.0, 512.0),
         // Power of 128 / width by which blocks of wider heads are smaller.
-        parameter("block_shrink", 0.3, 0.01, 1.5),
+        Parameter::new("block_shrink", 0.3, 0.01, 1.5),
         // What kernels far longer than `throttle_us` lose to power and caches.
-        parameter("throttle", 0.15, 0.005, 0.6),
-        parameter("throttle_us", 5000.0, 500.0, 20_000.0),
+        Parameter::new("throttle", 0.15, 0.005, 0.6),
+        Parameter::new("throttle_us", 5000.0, 500.0, 20_000.0),
         // Share of the bandwidth for keys and values read and written to the paged cache.
-        parameter("store_bandwidth", 0.8, 0.2, 1.6),
+        Parameter::new("store_bandwidth", 0.8, 0.2, 1.6),
         // What the cache write costs a token besides.
-        parameter("store_token_ns", 0.2, 0.001, 5.0),
+        Parameter::new("store_token_ns", 0.2, 0.001, 5.0),
     ];
 
     const FEATURES: &'static [&'static str] = &[

@@ -84,10 +84,6 @@ const WIDTH_OVERHEAD: usize = 4;
 const WIDE_LOSS: usize = 5;
 const FORWARD_SHARE: usize = 6;
 
-const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
-    Parameter { name, start, low, high }
-}
-
 impl Form for AttentionBackward {
     type Shape = AttentionBackwardShape;
 
@@ -99,19 +95,19 @@ impl Form for AttentionBackward {
     // nine GPUs and families gave, and the search is drawn to them.
     const PARAMETERS: &'static [Parameter] = &[
         // Main kernel, row sums before and cast after.
-        parameter("launch_us", 5.0, 0.5, 60.0),
+        Parameter::new("launch_us", 5.0, 0.5, 60.0),
         // Share of the peak while blocks of heads of 128 run along endless queries.
-        parameter("efficiency", 0.5, 0.05, 1.2),
+        Parameter::new("efficiency", 0.5, 0.05, 1.2),
         // Queries whose time a block pays for prologue, diagonal and epilogue.
-        parameter("overhead_queries", 150.0, 5.0, 2000.0),
+        Parameter::new("overhead_queries", 150.0, 5.0, 2000.0),
         // Longest blocks that the last SM is behind the mean.
-        parameter("last_wave", 0.12, 0.01, 1.0),
+        Parameter::new("last_wave", 0.12, 0.01, 1.0),
         // Width at which work per score that does not grow with it takes as long as the products.
-        parameter("width_overhead", 25.0, 3.0, 200.0),
+        Parameter::new("width_overhead", 25.0, 3.0, 200.0),
         // Power of 128 / width that the rate loses beyond.
-        parameter("wide_loss", 0.65, 0.05, 3.0),
+        Parameter::new("wide_loss", 0.65, 0.05, 3.0),
         // Weight of the forward's time against that of the sizes.
-        parameter("forward_share", 0.25, 0.02, 0.95),
+        Parameter::new("forward_share", 0.25, 0.02, 0.95),
     ];
 
     const FEATURES: &'static [&'static str] = &[];

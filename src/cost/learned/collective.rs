@@ -120,33 +120,29 @@ mod at {
     pub(super) const SWITCH_FROM: usize = 20;
 }
 
-const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
-    Parameter { name, start, low, high }
-}
-
 /// Starts are typical of 9 GPUs (aiconfigurator@095f58a); rates are over those of [`Fabric`].
 const PARAMETERS: &[Parameter] = &[
-    parameter("launch_us", 7.0, 0.5, 120.0),
-    parameter("ll_step_us", 0.8, 0.05, 8.0),
-    parameter("ll_rate_fraction", 1.0, 0.05, 8.0),
-    parameter("ll_channel_bytes", 8e4, 1e3, 4e6),
-    parameter("ll128_launch_us", 6.0, 0.02, 90.0),
-    parameter("ll128_step_us", 2.0, 0.02, 25.0),
-    parameter("ll128_rate_fraction", 1.1, 0.05, 8.0),
-    parameter("simple_launch_us", 9.0, 0.05, 300.0),
-    parameter("simple_step_us", 6.0, 0.02, 80.0),
-    parameter("simple_rate_fraction", 1.1, 0.01, 4.0),
-    parameter("simple_headroom", 1.6, 1.0, 8.0),
-    parameter("simple_sharpness", 2.5, 1.0, 10.0),
-    parameter("pair_overhead", 0.6, 0.003, 4.0),
-    parameter("contention", 0.02, 0.001, 4.0),
-    parameter("byte_overhead", 1.05, 0.8, 1.3),
-    parameter("ll_end", 1.0, 0.6, 1.7),
-    parameter("ll128_end", 1.0, 0.4, 2.5),
-    parameter("switch_launch_us", 40.0, 5.0, 400.0),
-    parameter("switch_rate_fraction", 0.68, 0.1, 3.0),
-    parameter("switch_headroom", 1.7, 1.0, 8.0),
-    parameter("switch_from_bytes", 1.6e7, 2e6, 1.2e8),
+    Parameter::new("launch_us", 7.0, 0.5, 120.0),
+    Parameter::new("ll_step_us", 0.8, 0.05, 8.0),
+    Parameter::new("ll_rate_fraction", 1.0, 0.05, 8.0),
+    Parameter::new("ll_channel_bytes", 8e4, 1e3, 4e6),
+    Parameter::new("ll128_launch_us", 6.0, 0.02, 90.0),
+    Parameter::new("ll128_step_us", 2.0, 0.02, 25.0),
+    Parameter::new("ll128_rate_fraction", 1.1, 0.05, 8.0),
+    Parameter::new("simple_launch_us", 9.0, 0.05, 300.0),
+    Parameter::new("simple_step_us", 6.0, 0.02, 80.0),
+    Parameter::new("simple_rate_fraction", 1.1, 0.01, 4.0),
+    Parameter::new("simple_headroom", 1.6, 1.0, 8.0),
+    Parameter::new("simple_sharpness", 2.5, 1.0, 10.0),
+    Parameter::new("pair_overhead", 0.6, 0.003, 4.0),
+    Parameter::new("contention", 0.02, 0.001, 4.0),
+    Parameter::new("byte_overhead", 1.05, 0.8, 1.3),
+    Parameter::new("ll_end", 1.0, 0.6, 1.7),
+    Parameter::new("ll128_end", 1.0, 0.4, 2.5),
+    Parameter::new("switch_launch_us", 40.0, 5.0, 400.0),
+    Parameter::new("switch_rate_fraction", 0.68, 0.1, 3.0),
+    Parameter::new("switch_headroom", 1.7, 1.0, 8.0),
+    Parameter::new("switch_from_bytes", 1.6e7, 2e6, 1.2e8),
 ];
 
 impl Form for CollectiveForm {

@@ -15,15 +15,6 @@ const SAME_RATE: f64 = 0.05;
 /// Bytes of the elements that training communicates, mostly.
 const ELEMENT_BYTES: f64 = 2.0;
 
-/// Operations that tables hold.
-const KINDS: [CollectiveKind; 5] = [
-    CollectiveKind::AllReduce,
-    CollectiveKind::AllGather,
-    CollectiveKind::ReduceScatter,
-    CollectiveKind::AllToAll,
-    CollectiveKind::SendReceive,
-];
-
 /// Collectives within a domain of a cluster, as measured on its GPU.
 #[derive(Clone, Debug)]
 pub struct LearnedCollectives {
@@ -48,7 +39,7 @@ impl LearnedCollectives {
             .map(|known| MeasuredOn { fit: &known.fit, gpu: &known.gpu })
             .collect();
         let mut models = Vec::new();
-        for kind in KINDS {
+        for kind in CollectiveKind::ALL {
             // The most trusted first: ways of measuring that are a source's own come after.
             let own_ways = own.iter().flat_map(|known| &known.fit.models).filter(|model| {
                 model.case.split_once(", ").is_some_and(|(operation, _)| operation == kind.name())

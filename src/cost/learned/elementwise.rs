@@ -32,10 +32,6 @@ mod at {
     pub(super) const COLUMN: usize = 7;
 }
 
-const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
-    Parameter { name, start, low, high }
-}
-
 impl Form for ElementwiseForm {
     type Shape = ElementwiseShape;
 
@@ -45,17 +41,17 @@ impl Form for ElementwiseForm {
     const PARAMETERS: &'static [Parameter] = &[
         // Before the bytes, which adds up with them; and the least time of a kernel, which does
         // not.
-        parameter("launch_us", 5.0, 0.2, 80.0),
-        parameter("floor_us", 2.0, 0.2, 20.0),
-        parameter("bandwidth_fraction", 0.7, 0.02, 1.2),
+        Parameter::new("launch_us", 5.0, 0.2, 80.0),
+        Parameter::new("floor_us", 2.0, 0.2, 20.0),
+        Parameter::new("bandwidth_fraction", 0.7, 0.02, 1.2),
         // Bandwidth of the last-level cache over that of memory, up to which share of the cache's
         // size, and how abruptly it ends.
-        parameter("cache_gain", 2.0, 1.0, 30.0),
-        parameter("cache_share", 0.7, 0.02, 4.0),
-        parameter("cache_steepness", 5.0, 0.5, 40.0),
+        Parameter::new("cache_gain", 2.0, 1.0, 30.0),
+        Parameter::new("cache_share", 0.7, 0.02, 4.0),
+        Parameter::new("cache_steepness", 5.0, 0.5, 40.0),
         // A row on an SM, and each of its columns padded to a power of two.
-        parameter("row_us", 0.01, 0.0001, 20.0),
-        parameter("column_us", 1e-6, 1e-8, 0.1),
+        Parameter::new("row_us", 0.01, 0.0001, 20.0),
+        Parameter::new("column_us", 1e-6, 1e-8, 0.1),
     ];
 
     const FEATURES: &'static [&'static str] = &[

@@ -16,6 +16,13 @@ pub struct Parameter {
     pub high: f64,
 }
 
+impl Parameter {
+    /// A parameter with its start and bounds.
+    pub const fn new(name: &'static str, start: f64, low: f64, high: f64) -> Self {
+        Self { name, start, low, high }
+    }
+}
+
 /// Facts of a GPU that forms rest on. Parameters are fractions of them where they can be, so that
 /// the parameters of one GPU say something of another.
 #[derive(Clone, Copy, Debug, PartialEq)]

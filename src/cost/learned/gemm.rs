@@ -72,10 +72,6 @@ fn throttled(ratio: f64) -> f64 {
     1.0 / (1.0 + ratio * ratio.sqrt())
 }
 
-const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
-    Parameter { name, start, low, high }
-}
-
 /// What takes how long, us.
 struct Parts {
     compute: f64,
@@ -92,31 +88,31 @@ impl Form for GemmForm {
     const VERSION: u32 = 1;
 
     const PARAMETERS: &'static [Parameter] = &[
-        parameter("launch_us", 2.3, 0.5, 12.0),
+        Parameter::new("launch_us", 2.3, 0.5, 12.0),
         // Share of the peak that an SM reaches in the main loop of a tile.
-        parameter("tile_256x128_fraction", 0.85, 0.2, 1.0),
-        parameter("tile_128x128_fraction", 0.75, 0.15, 1.0),
-        parameter("tile_128x64_fraction", 0.6, 0.1, 1.0),
-        parameter("tile_64x64_fraction", 0.4, 0.05, 1.0),
+        Parameter::new("tile_256x128_fraction", 0.85, 0.2, 1.0),
+        Parameter::new("tile_128x128_fraction", 0.75, 0.15, 1.0),
+        Parameter::new("tile_128x64_fraction", 0.6, 0.1, 1.0),
+        Parameter::new("tile_64x64_fraction", 0.4, 0.05, 1.0),
         // 1 where a started wave takes as long as a full one, 0 where work is spread evenly.
-        parameter("wave_quantisation", 0.3, 0.02, 1.0),
+        Parameter::new("wave_quantisation", 0.3, 0.02, 1.0),
         // Prologue and epilogue of a tile, as that much more k.
-        parameter("overhead_k", 120.0, 5.0, 600.0),
-        parameter("bandwidth_fraction", 0.76, 0.3, 1.0),
+        Parameter::new("overhead_k", 120.0, 5.0, 600.0),
+        Parameter::new("bandwidth_fraction", 0.76, 0.3, 1.0),
         // Traffic of split-K partial sums.
-        parameter("reduction_bandwidth_fraction", 0.8, 0.1, 4.0),
-        parameter("throttle_gain", 0.15, 0.01, 0.6),
-        parameter("throttle_us", 2000.0, 300.0, 8000.0),
-        parameter("dgrad_factor", 1.0, 0.8, 1.3),
-        parameter("wgrad_factor", 1.04, 0.8, 1.4),
+        Parameter::new("reduction_bandwidth_fraction", 0.8, 0.1, 4.0),
+        Parameter::new("throttle_gain", 0.15, 0.01, 0.6),
+        Parameter::new("throttle_us", 2000.0, 300.0, 8000.0),
+        Parameter::new("dgrad_factor", 1.0, 0.8, 1.3),
+        Parameter::new("wgrad_factor", 1.04, 0.8, 1.4),
         // The pass that quantises, where the time holds it.
-        parameter("quantise_bandwidth_fraction", 0.5, 0.05, 1.0),
-        parameter("quantise_launch_us", 2.0, 0.2, 12.0),
-        parameter("tile_overhead_us", 0.3, 0.02, 5.0),
+        Parameter::new("quantise_bandwidth_fraction", 0.5, 0.05, 1.0),
+        Parameter::new("quantise_launch_us", 2.0, 0.2, 12.0),
+        Parameter::new("tile_overhead_us", 0.3, 0.02, 5.0),
         // What lies in the last-level cache comes faster, by this much of the bandwidth; and the
         // share of the cache that a kernel's traffic may fill before half of that is gone.
-        parameter("cache_gain", 0.5, 0.01, 8.0),
-        parameter("cache_share", 0.2, 0.02, 2.0),
+        Parameter::new("cache_gain", 0.5, 0.01, 8.0),
+        Parameter::new("cache_share", 0.2, 0.02, 2.0),
     ];
 
     const FEATURES: &'static [&'static str] = &[

@@ -130,10 +130,6 @@ mod at {
     pub(super) const WGRAD: usize = 14;
 }
 
-const fn parameter(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
-    Parameter { name, start, low, high }
-}
-
 /// What one product takes, us.
 #[derive(Clone, Copy, Default)]
 struct Parts {
@@ -158,30 +154,30 @@ impl Form for GroupedGemmForm {
     const VERSION: u32 = 1;
 
     const PARAMETERS: &'static [Parameter] = &[
-        parameter("launch_us", 20.0, 1.0, 200.0),
+        Parameter::new("launch_us", 20.0, 1.0, 200.0),
         // Share of the peak that an SM reaches in the main loop of a 128-row tile.
-        parameter("tile_fraction", 0.7, 0.05, 1.0),
+        Parameter::new("tile_fraction", 0.7, 0.05, 1.0),
         // Prologue and epilogue of a tile, as that much more k.
-        parameter("overhead_k", 300.0, 1.0, 5000.0),
+        Parameter::new("overhead_k", 300.0, 1.0, 5000.0),
         // 1 where a started wave takes as long as a full one.
-        parameter("wave_quantisation", 0.6, 0.02, 1.0),
-        parameter("weight_bandwidth_fraction", 0.8, 0.1, 1.0),
-        parameter("row_bandwidth_fraction", 0.6, 0.05, 1.0),
+        Parameter::new("wave_quantisation", 0.6, 0.02, 1.0),
+        Parameter::new("weight_bandwidth_fraction", 0.8, 0.1, 1.0),
+        Parameter::new("row_bandwidth_fraction", 0.6, 0.05, 1.0),
         // Share of the weights that each further tile of a group reads anew once they exceed the
         // cache.
-        parameter("read_again_share", 0.1, 0.0005, 1.0),
-        parameter("group_us", 0.05, 0.0001, 5.0),
+        Parameter::new("read_again_share", 0.1, 0.0005, 1.0),
+        Parameter::new("group_us", 0.05, 0.0001, 5.0),
         // Passes around the products: gathering rows (and quantising them), the activation,
         // weighting and adding up.
-        parameter("permute_bandwidth_fraction", 0.5, 0.03, 1.0),
-        parameter("activation_bandwidth_fraction", 0.5, 0.02, 1.0),
-        parameter("combine_bandwidth_fraction", 0.5, 0.03, 1.0),
+        Parameter::new("permute_bandwidth_fraction", 0.5, 0.03, 1.0),
+        Parameter::new("activation_bandwidth_fraction", 0.5, 0.02, 1.0),
+        Parameter::new("combine_bandwidth_fraction", 0.5, 0.03, 1.0),
         // Traffic of routing and sorting for each token and expert.
-        parameter("route_bytes", 20.0, 0.1, 400.0),
+        Parameter::new("route_bytes", 20.0, 0.1, 400.0),
         // Share of the passes that is paid for assignments of other ranks too.
-        parameter("elsewhere_share", 0.03, 0.001, 1.0),
-        parameter("dgrad_factor", 1.0, 0.7, 1.5),
-        parameter("wgrad_factor", 1.05, 0.7, 2.0),
+        Parameter::new("elsewhere_share", 0.03, 0.001, 1.0),
+        Parameter::new("dgrad_factor", 1.0, 0.7, 1.5),
+        Parameter::new("wgrad_factor", 1.05, 0.7, 2.0),
     ];
 
     const FEATURES: &'static [&'static str] = &[

@@ -17,23 +17,6 @@ use crate::spec::{Gpu, LearnedModel, LearnedTrees};
 use crate::units::Seconds;
 use crate::work::{DType, Kernel, MemoryKernel};
 
-/// Kinds that tables can hold under the simulator's names.
-const KINDS: [MemoryKernel; 13] = [
-    MemoryKernel::Norm,
-    MemoryKernel::Activation,
-    MemoryKernel::Rotary,
-    MemoryKernel::Residual,
-    MemoryKernel::Pointwise,
-    MemoryKernel::Softmax,
-    MemoryKernel::CrossEntropy,
-    MemoryKernel::Embedding,
-    MemoryKernel::Optimizer,
-    MemoryKernel::GradientNorm,
-    MemoryKernel::Cast,
-    MemoryKernel::Quantise,
-    MemoryKernel::Copy,
-];
-
 /// Columns of the matrix that a pass of so many bytes is taken for: a usual width of models.
 const COLUMNS: f64 = 4096.0;
 
@@ -62,7 +45,7 @@ impl LearnedPasses {
     /// When a model cannot be read.
     pub fn new(models: &[LearnedModel], gpu: &Gpu) -> Result<Self, String> {
         let mut by_kind = Vec::new();
-        for kind in KINDS {
+        for kind in MemoryKernel::ALL {
             let own = ["16-bit", "32-bit"].map(|width| format!("{}, {width}", kind.name()));
             let own = own.iter().zip([4.0, 8.0]).map(|(name, bytes)| (name.as_str(), bytes));
             let public = public_operations(kind).iter().copied();

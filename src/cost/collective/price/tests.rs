@@ -11,13 +11,7 @@ use proptest::prelude::*;
 
 mod learned;
 
-const KINDS: [CollectiveKind; 5] = [
-    CollectiveKind::AllReduce,
-    CollectiveKind::AllGather,
-    CollectiveKind::ReduceScatter,
-    CollectiveKind::AllToAll,
-    CollectiveKind::SendReceive,
-];
+const KINDS: [CollectiveKind; 5] = CollectiveKind::ALL;
 
 fn operation(kind: CollectiveKind, bytes: f64) -> Collective {
     Collective { kind, bytes: Bytes::new(bytes) }
