@@ -77,17 +77,20 @@ impl Described<'_> {
         Ok(model)
     }
 
-    /// Query heads; of 128 each where the source does not say.
+    /// Query heads; where the source does not say, as many as make them nearest to 128 wide.
     fn heads(&self, assumed: &mut Vec<String>) -> Result<u64, Fault> {
         if self.row.text("heads").is_some() {
             return self.row.count("heads").map(|count| count as u64);
         }
-        let hidden = self.row.count("hidden")? as u64;
-        if !hidden.is_multiple_of(HEAD_WIDTH) {
-            return Err(self.row.fault("heads is empty, and hidden is no multiple of 128"));
-        }
-        assumed.push(format!("heads of {HEAD_WIDTH}, where the source does not say"));
-        Ok(hidden / HEAD_WIDTH)
+        let (hidden, ranks) = (self.row.count("hidden")? as u64, self.plan_count("tp")?);
+        let heads = (1..=hidden)
+            .filter(|heads| hidden.is_multiple_of(*heads) && heads.is_multiple_of(ranks))
+            .min_by_key(|heads| (hidden / heads).abs_diff(HEAD_WIDTH));
+        let heads = heads.ok_or_else(|| {
+            self.row.fault(format!("heads is empty, and tp {ranks} does not divide {hidden}"))
+        })?;
+        assumed.push(format!("heads as near {HEAD_WIDTH} wide as can be, where none are told"));
+        Ok(heads)
     }
 
     /// The vocabulary as stacks pad it, so that each tensor-parallel rank has a multiple of 128
