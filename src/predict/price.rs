@@ -10,7 +10,7 @@ use crate::sim::{Ports, WorkCost};
 use crate::spec::Scenario;
 use crate::topology::{GpuIndex, Placement, Topology};
 use crate::units::Seconds;
-use crate::work::{Collective, CollectiveKind, Pass};
+use crate::work::{Collective, CollectiveKind, Kernel, Pass};
 
 /// Prices of a program's works.
 #[derive(Clone, Debug)]
@@ -112,8 +112,14 @@ impl Pricer<'_> {
                 };
                 let slowdown = price.memory_share * stack.memory_kernel_slowdown
                     + (1.0 - price.memory_share) * stack.compute_kernel_slowdown;
+                let narrow = match kernel {
+                    Kernel::Gemm { dtype, .. } if dtype.is_quantised() => {
+                        stack.narrow_product_time_factor
+                    }
+                    _ => 1.0,
+                };
                 let cost = WorkCost {
-                    time: price.time * self.kernel_stretch,
+                    time: price.time * self.kernel_stretch * narrow,
                     launch: launch / self.launches_a_graph,
                     slowdown: slowdown.max(1.0),
                     ports: Ports::default(),

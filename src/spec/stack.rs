@@ -114,6 +114,10 @@ pub struct Stack {
     #[serde(default = "one")]
     pub kernel_time_factor: f64,
 
+    /// The same of products in fp8 and fp4, on top.
+    #[serde(default = "one")]
+    pub narrow_product_time_factor: f64,
+
     // Host.
     /// Host time to launch one kernel in forward.
     pub launch_cost: Seconds,
@@ -156,9 +160,7 @@ fn one() -> f64 {
 }
 
 /// How the scale of an fp8 tensor is found before it is quantised.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fp8Scaling {
     /// From maxima of steps before, which quantisation itself keeps (Transformer Engine

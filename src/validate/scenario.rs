@@ -231,6 +231,13 @@ impl Described<'_> {
         set("micro_batch", number(self.plan_count("micro_batch")?));
         set("global_batch", self.count("global_batch")?);
         set("precision", text(&row.wanted("precision")?.replace('-', "_")));
+        // NeMo's GPT-3 recipes of 2024 keep the 0.1 of Megatron-core's TransformerConfig and of
+        // gpt3/175b.yaml; those of 2025 set 0.
+        let is_gpt = row.text("mlp") == Some("gelu");
+        let is_nemotron = row.text("model").is_some_and(|it| it.contains("Nemotron"));
+        if self.stack == "nemo-2024" && is_gpt && !is_nemotron {
+            set("dropout", Value::Boolean(true));
+        }
         Ok(training)
     }
 
