@@ -1,5 +1,6 @@
 //! A stage's role: the step from its first instruction to its last.
 
+use super::narrow::Narrow;
 use super::{BlockKey, ChunkContents, Lowering};
 use crate::plan::StageState;
 use crate::plan::schedule::{self, PipelineShape};
@@ -144,11 +145,7 @@ impl Lowering<'_> {
         if dtype.is_quantised() {
             let layers = self.layout.layers_on(role.stage) as f64;
             let values = layers * role.state.layer_parameters / if zero >= 3 { shard } else { 1.0 };
-            let kernel = Kernel::Memory {
-                kind: MemoryKernel::Quantise,
-                read: Bytes::new(values * self.width()),
-                write: Bytes::new(values * 2.0 * dtype.bytes()),
-            };
+            let kernel = Narrow::new(self.scenario, dtype).kernel(values, self.width());
             self.run_kernel(role, "quantise weights", Pass::Forward, kernel);
         }
     }
@@ -289,7 +286,13 @@ impl Lowering<'_> {
         for part in self.chunk_parts(pass, contents) {
             builder.compute(Action::Block(part.block()), MemoryEffect::default());
         }
-        assert!(!builder.is_empty(), "a chunk without contents has no task");
+        if builder.is_empty() {
+            // A chunk without layers passes on what it gets; the least that a kernel can do.
+            let (read, write) = (Bytes::ZERO, Bytes::ZERO);
+            let kernel = Kernel::Memory { kind: MemoryKernel::Pointwise, read, write };
+            let work = self.works.kernel("pass on", pass, kernel);
+            builder.compute(Action::Work(work), MemoryEffect::default());
+        }
         let label = if pass == Pass::Forward { "forward" } else { "backward" };
         self.add_block(key, builder.finish(label))
     }
