@@ -63,12 +63,13 @@ impl Described<'_> {
             "gelu" => false,
             other => return Err(row.fault(format!("mlp is `{other}`, not `gelu` or `swiglu`"))),
         };
-        // The tables count the matrices of the MLP; what goes with two of them is the model's.
-        let is_nemotron = name.to_lowercase().contains("nemotron");
+        // The tables count the matrices of the MLP; what goes with two of them is the model's. All
+        // dense Nemotron have two and squared ReLU (NemotronConfig of NeMo), whatever tables say.
+        let is_nemotron = name.to_lowercase().contains("nemotron") && !name.contains("lama");
         let is_alibi = row.text("other").is_some_and(|other| other.contains("ALiBi"));
         let (activation, norm, position) = match (is_gated, is_nemotron, is_alibi) {
+            (_, true, _) => ("squared_relu", "layernorm", "rotary"),
             (true, ..) => ("swiglu", "rmsnorm", "rotary"),
-            (false, true, _) => ("squared_relu", "layernorm", "rotary"),
             (false, false, true) => ("gelu", "layernorm", "alibi"),
             (false, false, false) => ("gelu", "layernorm", "learned"),
         };
