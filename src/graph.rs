@@ -11,6 +11,7 @@ mod mlp;
 mod operation;
 mod optimizer;
 
+pub use embedding::EMBEDDING;
 pub use operation::{Operation, OperationKind, Parallel, Region, Saved, ScoreProduct, Traffic};
 pub use optimizer::{OptimizerTraffic, optimizer_traffic};
 

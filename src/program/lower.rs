@@ -111,8 +111,4 @@ impl Lowering<'_> {
                 && u64::from(chunk) + 1 == plan.virtual_stages,
         }
     }
-
-    fn static_memory(&self, state: &StageState) -> super::StaticMemory {
-        memory::static_memory(self.scenario, self.layout, state)
-    }
 }
