@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Block, BlockId, Program, RankSelection, select_ranks};
 use crate::graph::Graph;
-use crate::plan::{GroupKind, Layout, StageState, stage_states};
+use crate::plan::{GroupKind, Layout, stage_states};
 use crate::spec::Scenario;
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
