@@ -66,6 +66,11 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// Whether activations are dropped out.
+    fn has_dropout(&self) -> bool {
+        self.training.dropout.unwrap_or(self.stack.dropout)
+    }
+
     /// Bytes of an activation value.
     fn width(&self) -> f64 {
         self.training.precision.activation().bytes()

@@ -50,7 +50,7 @@ impl Builder<'_> {
         if self.model.embedding_norm {
             operations.push(self.norm("embedding norm"));
         }
-        if self.training.dropout {
+        if self.has_dropout() {
             operations.push(pass(
                 "embedding dropout",
                 MemoryKernel::Pointwise,

@@ -78,7 +78,7 @@ impl Builder<'_> {
 
     /// What the loss keeps of the logits, and needs beside it.
     ///
-    /// - Transformer Engine's kernel turns the 16-bit logits into their gradient in forward already;
+    /// - Transformer Engine's kernel turns the 16-bit logits into their gradient in forward;
     ///   FlashAttention's and a compiled one keep the logits and write the gradient beside them.
     /// - Megatron-LM keeps the fp32 exponentials and turns them into the gradient, which is cast to
     ///   16 bits. In forward the 16-bit logits (fused) or the fp32 ones before the maximum is

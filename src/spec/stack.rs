@@ -40,6 +40,10 @@ pub struct Stack {
     /// Transformer Engine); the functions of PyTorch do not.
     #[serde(default)]
     pub in_place_cross_entropy: bool,
+    /// Whether dropout runs where `training.dropout` does not say: `--hidden-dropout` and
+    /// `--attention-dropout` of Megatron-LM are 0.1 unless set.
+    #[serde(default)]
+    pub dropout: bool,
     /// Whether the optimizer updates all tensors in few launches (else several a tensor).
     pub fused_optimizer: bool,
     /// Whether chains of elementwise kernels are compiled into one (torch.compile).

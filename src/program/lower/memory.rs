@@ -115,15 +115,13 @@ impl Lowering<'_> {
     }
 
     fn keeps_table_gradient(&self) -> bool {
-        let tied_here =
-            self.scenario.model.tied_embeddings && self.layout.stage_layers.len() == 1;
+        let tied_here = self.scenario.model.tied_embeddings && self.layout.stage_layers.len() == 1;
         self.scenario.stack.weight_gradient == WeightGradient::UntilBackwardEnds && !tied_here
     }
 
     /// Gradients that the backward of a chunk leaves to be accumulated after its end.
     pub(super) fn gradients_left(&self, contents: ChunkContents) -> Bytes {
-        let until_end =
-            self.scenario.stack.weight_gradient == WeightGradient::UntilBackwardEnds;
+        let until_end = self.scenario.stack.weight_gradient == WeightGradient::UntilBackwardEnds;
         if !until_end || self.is_fully_sharded() {
             return Bytes::ZERO;
         }
