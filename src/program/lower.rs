@@ -4,6 +4,7 @@ mod data_parallel;
 mod layer;
 mod linear;
 mod memory;
+mod narrow;
 mod pipeline;
 mod stage;
 mod tail;
@@ -101,7 +102,10 @@ impl Lowering<'_> {
         let layers = self.layers_of(stage, chunk);
         let covered = match plan.recompute {
             crate::spec::Recompute::None => 0,
-            _ => plan.recompute_layers.unwrap_or(u64::MAX).saturating_sub(before).min(layers),
+            _ => {
+                let covered = self.scenario.recompute_layers().unwrap_or(u64::MAX);
+                covered.saturating_sub(before).min(layers)
+            }
         };
         ChunkContents {
             embedding: stage == 0 && chunk == 0,

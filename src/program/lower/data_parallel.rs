@@ -120,8 +120,8 @@ impl Lowering<'_> {
                 if gathers(&parts[ahead]) {
                     let free = (before + ahead).checked_sub(prefetch + 1);
                     let after = free.map_or(EventId::NONE, |unit| role.unit_ends[unit]);
-                    let parameters = Self::part_parameters(role, parts[ahead]);
-                    let end = self.gather_parameters(role, parameters, after, task);
+                    let bytes = self.gathered_part(role, parts[ahead]);
+                    let end = self.gather_parameters(role, bytes, after, task);
                     waiting.push_back((ahead, end));
                 }
             }
@@ -138,11 +138,10 @@ impl Lowering<'_> {
     fn gather_parameters(
         &mut self,
         role: &mut RoleBuilder,
-        parameters: f64,
+        bytes: Bytes,
         after: EventId,
         task: Task,
     ) -> EventId {
-        let bytes = Bytes::new(parameters * self.gather_width());
         let kind = CollectiveKind::AllGather;
         let work = self.collective("dp all-gather", task.pass, GroupKind::Shard, kind, bytes);
         let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
@@ -150,10 +149,24 @@ impl Lowering<'_> {
         role.launch(Action::Work(work), Stream::ParameterGather, waits, Some(task), memory)
     }
 
-    /// Bytes of a gathered parameter.
-    fn gather_width(&self) -> f64 {
-        let dtype = self.scenario.stack.parameter_gather_dtype;
-        dtype.map_or_else(|| self.width(), |dtype| dtype.bytes())
+    /// Bytes of gathered parameters: those of layers travel in the format of products where the
+    /// stack keeps them so.
+    fn gathered(&self, layers: f64, others: f64) -> Bytes {
+        let stack = &self.scenario.stack;
+        let width = stack.parameter_gather_dtype.map_or_else(|| self.width(), |it| it.bytes());
+        let linear = self.layout.shard.linear;
+        let narrow = stack.narrow_parameters && linear.is_quantised();
+        let layer_width = if narrow { linear.bytes().min(width) } else { width };
+        Bytes::new(layers * layer_width + others * width)
+    }
+
+    /// Bytes of a gathered part.
+    fn gathered_part(&self, role: &RoleBuilder, part: Part) -> Bytes {
+        let parameters = Self::part_parameters(role, part);
+        match part {
+            Part::Layer(_) => self.gathered(parameters, 0.0),
+            _ => self.gathered(0.0, parameters),
+        }
     }
 
     /// Runs a unit of fully sharded parameters; backward also scatters its gradients.
@@ -165,7 +178,7 @@ impl Lowering<'_> {
         last_micro_batch: bool,
     ) -> EventId {
         let parameters = Self::part_parameters(role, part);
-        let gathered = Bytes::new(parameters * self.gather_width());
+        let gathered = self.gathered_part(role, part);
         let layer = matches!(part, Part::Layer(_));
         let forward = task.pass == Pass::Forward;
         let frees = !forward || (layer && self.scenario.plan.reshard_after_forward);
@@ -199,18 +212,17 @@ impl Lowering<'_> {
         if !sharded || stack.overlap_parameter_gather != at_start {
             return;
         }
-        let width = self.gather_width();
         for chunk in 0..plan.virtual_stages as u32 {
             let contents = self.contents(role.stage, chunk);
             let layers = (contents.recomputed_layers + contents.plain_layers) as f64;
-            let mut parameters = layers * role.state.layer_parameters;
+            let mut others = 0.0;
             if contents.embedding {
-                parameters += role.state.embedding_parameters;
+                others += role.state.embedding_parameters;
             }
             if contents.head {
-                parameters += role.state.head_parameters;
+                others += role.state.head_parameters;
             }
-            let bytes = Bytes::new(parameters * width);
+            let bytes = self.gathered(layers * role.state.layer_parameters, others);
             let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
             let work = self.collective(label, Pass::Forward, GroupKind::Shard, kind, bytes);
             if at_start {
