@@ -181,7 +181,7 @@ impl Builder<'_> {
             core("query key product", product(ScoreProduct::QueryKey), qkv),
             core("softmax", softmax, score(width)),
         ];
-        if self.training.dropout {
+        if self.has_dropout() {
             operations.push(core(
                 "attention dropout",
                 pass(

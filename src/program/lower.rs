@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Block, BlockId, Program, RankSelection, select_ranks};
 use crate::graph::Graph;
-use crate::plan::{GroupKind, Layout, StageState, stage_states};
+use crate::plan::{GroupKind, Layout, stage_states};
 use crate::spec::Scenario;
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
@@ -113,9 +113,5 @@ impl Lowering<'_> {
             plain_layers: layers - covered,
             head: stage == self.layout.head_stage && u64::from(chunk) + 1 == plan.virtual_stages,
         }
-    }
-
-    fn static_memory(&self, state: &StageState) -> super::StaticMemory {
-        memory::static_memory(self.scenario, self.layout, state)
     }
 }

@@ -27,14 +27,16 @@ pub(super) struct Parts {
 impl Parts {
     /// The scenario, when all parts could be read; `stem` names it where it does not itself.
     pub(super) fn into_scenario(self, stem: Option<String>) -> Option<Scenario> {
+        let (stack, mut training) = (self.stack?, self.training?);
+        training.dropout.get_or_insert(stack.dropout);
         Some(Scenario {
             name: self.name.or(stem),
             model: self.model?,
             cluster: self.cluster?,
             fit: self.fit?,
-            stack: self.stack?,
+            stack,
             plan: self.plan?,
-            training: self.training?,
+            training,
             measured: Vec::new(),
         })
     }

@@ -33,6 +33,17 @@ pub struct Stack {
     pub fp32_logits: bool,
     /// Whether the wgrad GEMM adds into the gradient buffer (else a separate accumulation).
     pub fused_gradient_accumulation: bool,
+    /// Where a weight's gradient lives before it is in the gradient buffer.
+    #[serde(default)]
+    pub weight_gradient: WeightGradient,
+    /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,
+    /// Transformer Engine); the functions of PyTorch do not.
+    #[serde(default)]
+    pub in_place_cross_entropy: bool,
+    /// Whether dropout runs where `training.dropout` does not say: `--hidden-dropout` and
+    /// `--attention-dropout` of Megatron-LM are 0.1 unless set.
+    #[serde(default)]
+    pub dropout: bool,
     /// Whether the optimizer updates all tensors in few launches (else several a tensor).
     pub fused_optimizer: bool,
     /// Whether chains of elementwise kernels are compiled into one (torch.compile).
@@ -190,6 +201,24 @@ pub struct Stack {
     /// Where each number comes from, by key.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
+}
+
+/// Where the gradient of a weight, in the format of compute, lives before it is in the gradient
+/// buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightGradient {
+    /// It is dropped as soon as it has been accumulated. Where the product itself accumulates,
+    /// autograd is still handed an empty tensor of that size (Megatron-LM's
+    /// `LinearWithGradAccumulationAndAsyncCommunication`).
+    #[default]
+    Transient,
+    /// That empty tensor is kept for good, one for each shape of a layer's weights (Transformer
+    /// Engine's `get_dummy_wgrad`).
+    KeptByShape,
+    /// Gradients of all weights stay until the backward of the micro-batch has ended, and are
+    /// accumulated then (nanotron's `FP32GradientAccumulator`).
+    UntilBackwardEnds,
 }
 
 fn one() -> f64 {

@@ -29,9 +29,15 @@ impl Lowering<'_> {
         task: Task,
         contents: ChunkContents,
     ) {
-        for part in self.chunk_parts(task.pass, contents) {
+        let parts = self.chunk_parts(task.pass, contents);
+        let last = parts.len().saturating_sub(1);
+        for (index, part) in parts.into_iter().enumerate() {
             let action = self.beside_communication(part.block());
-            role.compute(action, Some(task), MemoryEffect::default());
+            let mut memory = MemoryEffect::default();
+            if index == last {
+                memory.activations_freed = self.gradients_left(contents);
+            }
+            role.compute(action, Some(task), memory);
             role.bucket_parameters += Self::part_parameters(role, part);
             let gradient_bytes =
                 role.bucket_parameters * self.scenario.stack.gradient_dtype.bytes();

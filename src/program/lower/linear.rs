@@ -225,6 +225,8 @@ impl Lowering<'_> {
         let (pass, shard) = (Pass::Backward, self.layout.shard);
         let wgrad = shard.linear_wgrad(widths, dtype);
         let work = self.works.kernel(linear.name, pass, wgrad);
+        let in_layer = linear.quantised;
+        let memory = self.with_weight_gradient(memory, (widths.0 * widths.1) as f64, in_layer);
         builder.compute(Action::Work(work), memory);
         let mut extra = |lowering: &mut Self, label, kind, read: f64, write: f64| {
             let kernel = Kernel::Memory { kind, read: Bytes::new(read), write: Bytes::new(write) };

@@ -124,7 +124,7 @@ impl Lowering<'_> {
             stage: stage as u64,
             steps: role.steps,
             event_count: role.event_count,
-            memory: self.static_memory(state),
+            memory: self.static_memory(stage, state),
         }
     }
 
@@ -239,7 +239,11 @@ impl Lowering<'_> {
             }
         } else {
             let block = self.chunk_block(task.pass, contents);
-            role.compute(Action::Block(block), Some(task), MemoryEffect::default());
+            let mut memory = MemoryEffect::default();
+            if task.pass == Pass::Backward {
+                memory.activations_freed = self.gradients_left(contents);
+            }
+            role.compute(Action::Block(block), Some(task), memory);
         }
     }
 
