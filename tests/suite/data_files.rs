@@ -24,7 +24,24 @@ fn tables(folder: &str) -> BTreeMap<String, Table> {
             tables.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), table);
         }
     }
-    tables
+    let stems: Vec<String> = tables.keys().cloned().collect();
+    stems.into_iter().map(|stem| (stem.clone(), on_its_base(&stem, &tables))).collect()
+}
+
+/// A table with what it inherits; a key that it changes needs a source of its own.
+fn on_its_base(stem: &str, tables: &BTreeMap<String, Table>) -> Table {
+    let mut own = tables[stem].clone();
+    let Some(base) = own.remove("base") else { return own };
+    let mut table = on_its_base(base.as_str().unwrap(), tables);
+    let own_sources = own.remove("sources");
+    if let Some(Value::Table(sources)) = table.get_mut("sources") {
+        sources.retain(|key, _| !own.contains_key(key));
+        if let Some(Value::Table(own_sources)) = own_sources {
+            sources.extend(own_sources);
+        }
+    }
+    table.extend(own);
+    table
 }
 
 /// A table as a type of the specification.
