@@ -103,7 +103,8 @@ pub struct Stack {
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
     pub overlap_parameter_gather: bool,
-    /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
+    /// Share of a tensor-parallel gather that pipelines with its GEMM (0 for none); of a scatter
+    /// it is less by the last of tp parts.
     pub overlap_tp_fraction: f64,
     /// Whether a GEMM whose input is gathered first multiplies the rank's own part of it, beside
     /// the gather.
