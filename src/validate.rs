@@ -11,6 +11,6 @@ mod stand_in;
 
 pub use case::{CaseFile, Limits};
 pub use entry::{Entry, Measured, MemoryKind};
-pub use fit::{Fitted, KNOBS, Knob, Part, RunFit, fit_runs};
+pub use fit::{Fitted, KNOBS, Knob, Part, RunFit, fit_runs, is_held_out};
 pub use row::{Assignment, read_runs};
 pub use run::validate;

@@ -23,6 +23,9 @@ impl Builder<'_> {
         if model.position == Position::Rotary {
             operations.push(self.rotary());
         }
+        if self.stack.attention_copies > 0 && self.stack.attention != AttentionFamily::Unfused {
+            operations.push(self.attention_copies());
+        }
         match self.stack.attention {
             AttentionFamily::Unfused => operations.extend(self.unfused_core(qkv_width)),
             family => operations.push(self.fused_core(family, qkv_width)),
@@ -107,6 +110,17 @@ impl Builder<'_> {
             Traffic::chain(5.0 * bytes, 4.0 * bytes, 8)
         };
         self.tensor_pass("rotary", MemoryKernel::Rotary, traffic, traffic, Saved::default(), bytes)
+    }
+
+    /// Copies that bring queries, keys and values, and what the core makes of them, into the layout
+    /// of the next kernel.
+    fn attention_copies(&self) -> Operation {
+        let bytes = self.width() * (self.model.head_count * self.model.head_width()) as f64;
+        let count = self.stack.attention_copies;
+        let all = f64::from(count) * bytes;
+        let traffic = Traffic::chain(all, all, count);
+        let kind = MemoryKernel::Copy;
+        self.tensor_pass("attention layout", kind, traffic, traffic, Saved::default(), bytes)
     }
 
     /// A fused core keeps q, k, v and the log-sum-exp of each row; its output is kept as the input

@@ -111,8 +111,7 @@ impl Lowering<'_> {
             embedding: stage == 0 && chunk == 0,
             recomputed_layers: covered,
             plain_layers: layers - covered,
-            head: stage + 1 == self.layout.stage_layers.len()
-                && u64::from(chunk) + 1 == plan.virtual_stages,
+            head: stage == self.layout.head_stage && u64::from(chunk) + 1 == plan.virtual_stages,
         }
     }
 }

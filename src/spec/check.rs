@@ -10,7 +10,7 @@ mod warn;
 pub use warn::warnings;
 
 use super::problem::Problem;
-use super::{Cluster, Fit, Model, Plan, Scenario, Stack, Training};
+use super::{Cluster, Fit, Model, PipelineBalance, Plan, Scenario, Stack, Training};
 
 /// The parts of a scenario that could be read.
 #[derive(Debug, Default)]
@@ -74,7 +74,10 @@ pub(super) fn check_parts(parts: &Parts) -> Vec<Problem> {
     }
     if let (Some(plan), Some(model)) = (plan, model) {
         layout::heads(plan, model, &mut problems);
-        layout::layers(plan, model, &mut problems);
+        // A stack that balances stages itself takes any number of layers.
+        let balances = |stack: &Stack| stack.pipeline_balance != PipelineBalance::Layers;
+        let is_even = !stack.is_some_and(balances) || plan.virtual_stages > 1;
+        layout::layers(plan, model, is_even, &mut problems);
     }
     if let (Some(plan), Some(stack)) = (plan, stack) {
         layout::ring_attention(plan, stack, &mut problems);

@@ -52,6 +52,13 @@ pub struct Stack {
     pub fused_optimizer: bool,
     /// Whether chains of elementwise kernels are compiled into one (torch.compile).
     pub compile: bool,
+    /// Copies of all heads' queries that lay out queries, keys and values around a fused attention
+    /// core, in forward and again in backward; none when absent.
+    #[serde(default)]
+    pub attention_copies: u32,
+    /// Whether gradients are scaled for clipping in a pass of its own, and not by the update.
+    #[serde(default)]
+    pub separate_clipping: bool,
     /// Share of memory bandwidth that norm kernels reach.
     pub norm_bandwidth_fraction: f64,
     /// Share of memory bandwidth that elementwise kernels reach.
@@ -92,18 +99,32 @@ pub struct Stack {
     pub gradient_reduce: GradientReduce,
     /// Size of a gradient bucket.
     pub gradient_bucket: Bytes,
+    /// How gradients get to the ranks that update shards of the parameters (ZeRO-1); by
+    /// reduce-scatter when absent.
+    #[serde(default)]
+    pub sharded_gradients: ShardedGradients,
     /// Whether gradient reduction runs beside backward.
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
     pub overlap_parameter_gather: bool,
     /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
     pub overlap_tp_fraction: f64,
+    /// Whether a GEMM whose input is gathered first multiplies the rank's own part of it, beside
+    /// the gather.
+    #[serde(default)]
+    pub overlap_tp_own_part: bool,
     /// Whether the gradient of a column-parallel input is reduced beside its wgrad GEMM.
     pub overlap_tp_wgrad: bool,
     /// Whether pipeline sends and receives run beside compute.
     pub overlap_p2p: bool,
     /// Whether pipeline tensors are cut over tp ranks for the wire and gathered after.
     pub p2p_scatter_gather: bool,
+    /// Whether the host of either end waits for each pipeline transfer before it goes on.
+    #[serde(default)]
+    pub synchronous_transfers: bool,
+    /// How layers are spread over pipeline stages where the plan does not say; evenly when absent.
+    #[serde(default)]
+    pub pipeline_balance: PipelineBalance,
     /// Layers whose parameters FSDP gathers ahead of use.
     pub fsdp_prefetch: u64,
     /// Order of axes over ranks, fastest first.
@@ -140,6 +161,10 @@ pub struct Stack {
     pub backward_launch_cost: Seconds,
     /// Host time to launch one collective.
     pub collective_launch_cost: Seconds,
+    /// Added host time of a tensor-parallel collective for each rank of its group, in jobs whose
+    /// pipeline transfers cross nodes; none when absent.
+    #[serde(default)]
+    pub crowded_collective_launch_cost: Seconds,
     /// Whether layers replay as CUDA graphs, so that a layer costs one launch.
     pub cuda_graph: bool,
     /// Launches that may wait on the device before a launch call blocks.
@@ -148,6 +173,18 @@ pub struct Stack {
     pub step_host_time: Seconds,
     /// Host time a micro-batch outside launches.
     pub micro_batch_host_time: Seconds,
+    /// Host time of a pipeline transfer at its receiver: shapes sent ahead, allocation; none when
+    /// absent.
+    #[serde(default)]
+    pub transfer_host_time: Seconds,
+    /// Host time a step for each parameter tensor of a rank: loops over tensors around the
+    /// optimizer; none when absent.
+    #[serde(default)]
+    pub tensor_host_time: Seconds,
+    /// Host time for each parameter tensor and each rank of its shard group when updated parameters
+    /// are gathered tensor by tensor; none when absent.
+    #[serde(default)]
+    pub gather_slice_host_time: Seconds,
     /// Whether the host waits for the device at the end of each step (loss or gradient-norm read).
     pub synchronise_each_step: bool,
 
@@ -213,6 +250,30 @@ pub enum GradientReduce {
     Bucketed,
     /// One collective over all gradients of a stage.
     Whole,
+}
+
+/// How gradients get to the ranks that update shards of the parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardedGradients {
+    /// Reduce-scatter, as early as gradients are reduced without sharding.
+    #[default]
+    ReduceScatter,
+    /// One all-reduce of all gradients after the last backward; updated parameters are gathered
+    /// before the step ends.
+    AllReduceAtEnd,
+}
+
+/// How layers are spread over pipeline stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PipelineBalance {
+    /// As many layers on each.
+    #[default]
+    Layers,
+    /// As much arithmetic on each, the output projection included: a stage is full once all that is
+    /// placed exceeds the share of the stages so far (nanotron `models/base.py`, `build_model`).
+    Compute,
 }
 
 /// An axis of the rank mesh.

@@ -61,20 +61,20 @@ impl Lowering<'_> {
 
     /// The block of the embedding.
     pub(super) fn embedding_block(&mut self, pass: Pass) -> BlockId {
-        self.edge_block(BlockKey::Embedding { pass }, pass, true)
+        let operations = &self.graph.embedding;
+        self.edge_block(BlockKey::Embedding { pass }, pass, operations)
     }
 
     /// The block of the head.
     pub(super) fn head_block(&mut self, pass: Pass) -> BlockId {
-        self.edge_block(BlockKey::Head { pass }, pass, false)
+        self.edge_block(BlockKey::Head { pass }, pass, &self.graph.head)
     }
 
-    fn edge_block(&mut self, key: BlockKey, pass: Pass, embedding: bool) -> BlockId {
+    fn edge_block(&mut self, key: BlockKey, pass: Pass, operations: &[Operation]) -> BlockId {
         if let Some(&id) = self.known_blocks.get(&key) {
             return id;
         }
-        let graph = self.graph;
-        let operations = if embedding { &graph.embedding } else { &graph.head };
+        let embedding = matches!(key, BlockKey::Embedding { .. });
         let mut builder = BlockBuilder::new();
         match pass {
             Pass::Forward => {
