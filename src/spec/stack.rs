@@ -36,6 +36,10 @@ pub struct Stack {
     /// Where a weight's gradient lives before it is in the gradient buffer.
     #[serde(default)]
     pub weight_gradient: WeightGradient,
+    /// Whether a stage keeps what it sent to the next one until its gradient comes back (the engines
+    /// of DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
+    #[serde(default)]
+    pub keeps_sent_activations: bool,
     /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,
     /// Transformer Engine); the functions of PyTorch do not.
     #[serde(default)]
@@ -218,7 +222,8 @@ pub enum WeightGradient {
     /// Engine's `get_dummy_wgrad`).
     KeptByShape,
     /// Gradients of all weights stay until the backward of the micro-batch has ended, and are
-    /// accumulated then (nanotron's `FP32GradientAccumulator`).
+    /// accumulated then (nanotron's `FP32GradientAccumulator`, DeepSpeed's `BF16_Optimizer`), where
+    /// the buffer has another format; else autograd accumulates.
     UntilBackwardEnds,
 }
 
