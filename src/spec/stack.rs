@@ -36,8 +36,8 @@ pub struct Stack {
     /// Where a weight's gradient lives before it is in the gradient buffer.
     #[serde(default)]
     pub weight_gradient: WeightGradient,
-    /// Whether a stage keeps what it sent to the next one until its gradient comes back (the engines
-    /// of DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
+    /// Whether a stage keeps what it sent to the next one until its gradient comes back (the
+    /// engines of DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
     #[serde(default)]
     pub keeps_sent_activations: bool,
     /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,

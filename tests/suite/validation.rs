@@ -161,7 +161,7 @@ fn what_cannot_be_fitted_is_refused() {
 #[test]
 fn a_fit_to_runs_is_used_from_the_folder_that_it_was_written_to() {
     let folder = TempDir::new().unwrap();
-    let rows = [row("one", [2, 2, 2, 1], 9.0), row("two", [4, 1, 2, 1], 9.0)];
+    let rows = [row("one", [2, 2, 2, 1], 1.2), row("two", [4, 1, 2, 1], 0.6)];
     let path = file(&folder, &rows);
     let data = folder.path().join("data");
     let mut command = stepcast();
