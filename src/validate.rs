@@ -2,6 +2,7 @@
 //! scenarios, are simulated, and their errors are told by family.
 
 mod entry;
+mod experts;
 mod row;
 mod run;
 mod scenario;

@@ -231,6 +231,9 @@ fn plain(layers: u64, hidden: u64, ffn: u64, heads: u64, vocabulary: u64) -> Mod
         norm_bias: true,
         qk_norm: false,
         embedding_norm: false,
+        experts: None,
+        latent_attention: None,
+        sliding_window: None,
         sources: BTreeMap::new(),
     }
 }

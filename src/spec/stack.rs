@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::units::{Bytes, Seconds};
-use crate::work::{AttentionFamily, DType};
+use crate::work::{AttentionFamily, DType, Dispatcher};
 
 /// A software stack, as far as it shapes a step.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -120,6 +120,25 @@ pub struct Stack {
     pub workspace_memory: Bytes,
     /// Share by which the caching allocator's reservation exceeds what is allocated.
     pub allocator_overhead_fraction: f64,
+
+    // Mixture of experts.
+    /// How tokens get to the ranks of their experts; the pairwise all-to-all when absent.
+    #[serde(default)]
+    pub dispatcher: Dispatcher,
+    /// Whether scores, top-k and their normalisation are few kernels (Transformer Engine's router
+    /// fusion); a chain when absent.
+    #[serde(default)]
+    pub fused_router: bool,
+    /// Whether rows are put in order without a sort of their own (permute fusion).
+    #[serde(default)]
+    pub fused_permute: bool,
+    /// Whether shared experts run beside the exchange of tokens.
+    #[serde(default)]
+    pub overlap_shared_experts: bool,
+    /// Share of the exchanges of tokens that runs beside the compute of another micro-batch;
+    /// none when absent.
+    #[serde(default)]
+    pub overlap_exchange_fraction: f64,
 
     /// Where each number comes from, by key.
     #[serde(default)]

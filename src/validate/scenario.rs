@@ -74,6 +74,7 @@ impl Described<'_> {
             set("position_count", self.count("seq_len")?);
         }
         set("embedding_norm", Value::Boolean(is_alibi));
+        self.experts(&mut model)?;
         Ok(model)
     }
 
@@ -142,6 +143,7 @@ impl Described<'_> {
                 set(key, Value::Boolean(value));
             }
         }
+        self.exchange(&mut stack);
         Ok(stack)
     }
 
@@ -152,13 +154,10 @@ impl Described<'_> {
         for axis in ["tp", "pp", "cp", "dp"] {
             set(axis, number(self.plan_count(axis)?));
         }
-        if self.plan_count("ep")? > 1 {
-            set("ep", number(self.plan_count("ep")?));
-        }
         if let Some(kind) = row.text("cp_kind") {
             set("cp_kind", text(kind));
         }
-        let chunks = self.plan_count("vp")?;
+        let chunks = self.chunks()?;
         set("virtual_stages", number(chunks));
         set("schedule", text(if chunks > 1 { "interleaved" } else { "1f1b" }));
         match self.spread()? {
@@ -181,9 +180,11 @@ impl Described<'_> {
         if row.text("shard_group").is_some() {
             set("shard_group", self.count("shard_group")?);
         }
-        let is_cut = self.flag("sequence_parallel")?.unwrap_or(false);
+        // Megatron-core refuses experts beside tensor parallelism without it.
+        let is_cut = self.flag("sequence_parallel")?.unwrap_or(false) || self.has_experts();
         set("sequence_parallel", Value::Boolean(is_cut && self.plan_count("tp")? > 1));
         set("recompute", text(row.text("recompute").unwrap_or("none")));
+        self.expert_axes(&mut plan)?;
         Ok(plan)
     }
 
@@ -192,7 +193,7 @@ impl Described<'_> {
     /// first and the last chunk, which carry them, get the fewer ones.
     fn spread(&self) -> Result<Spread, Fault> {
         let layers = self.row.count("layers")? as u64;
-        let chunks = self.plan_count("pp")? * self.plan_count("vp")?;
+        let chunks = self.plan_count("pp")? * self.chunks()?;
         if layers.is_multiple_of(chunks) {
             return Ok(Spread::Even);
         }
@@ -219,12 +220,17 @@ impl Described<'_> {
         Ok(training)
     }
 
+    /// Chunks of a stage; there is nothing to interleave on one stage.
+    fn chunks(&self) -> Result<u64, Fault> {
+        if self.plan_count("pp")? == 1 { Ok(1) } else { self.plan_count("vp") }
+    }
+
     fn count(&self, column: &str) -> Result<Value, Fault> {
         self.row.count(column).map(|count| number(count as u64))
     }
 
     /// A count of the plan; blank is 1.
-    fn plan_count(&self, column: &str) -> Result<u64, Fault> {
+    pub(super) fn plan_count(&self, column: &str) -> Result<u64, Fault> {
         match self.row.text(column) {
             None => Ok(1),
             Some(_) => self.row.count(column).map(|count| count as u64),
@@ -249,11 +255,11 @@ enum Spread {
     Uneven(Vec<u64>),
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
-fn number(count: u64) -> Value {
+pub(super) fn number(count: u64) -> Value {
     // Counts of tables end at 1e15.
     Value::Integer(count as i64)
 }

@@ -13,6 +13,10 @@ const QUANTISE_FRACTION: f64 = 0.6;
 /// Rows are long and contiguous, their order random; an assumption, nothing published was found.
 const EMBEDDING_FRACTION: f64 = 0.6;
 
+/// Share of the peak bandwidth at which rows of tokens are put into the order of their experts:
+/// rows are kilobytes long, their order random; an assumption.
+const PERMUTE_FRACTION: f64 = 0.65;
+
 /// How much faster a pass over bytes that all lie in the last-level cache is: RMS norms and adds of
 /// 2-20 MB take 1/1.25 to 1/1.5 of what the rate of large ones says (vidur 7d47513, A100 and H100).
 const CACHE_GAIN: f64 = 0.8;
@@ -57,7 +61,7 @@ impl MemoryForm {
         let fraction = (self.fraction(kind) * (1.0 + CACHE_GAIN * cached)).min(1.0);
         let relative_error = match kind {
             MemoryKernel::Copy | MemoryKernel::Cast | MemoryKernel::Optimizer => 0.1,
-            MemoryKernel::Embedding | MemoryKernel::Quantise => 0.3,
+            MemoryKernel::Embedding | MemoryKernel::Permute | MemoryKernel::Quantise => 0.3,
             _ => 0.2,
         };
         Estimate::new(self.floor, bytes / (self.bandwidth * fraction), 1.0, relative_error)
@@ -75,6 +79,7 @@ impl MemoryForm {
             MemoryKernel::Softmax => self.softmax_fraction,
             MemoryKernel::Optimizer | MemoryKernel::GradientNorm => self.optimizer_fraction,
             MemoryKernel::Copy | MemoryKernel::Cast => self.copy_fraction,
+            MemoryKernel::Permute => PERMUTE_FRACTION.min(self.copy_fraction),
             MemoryKernel::Embedding => EMBEDDING_FRACTION.min(self.copy_fraction),
             MemoryKernel::Quantise => QUANTISE_FRACTION.min(self.copy_fraction),
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::stage::{Part, RoleBuilder};
 use super::{ChunkContents, Lowering};
-use crate::plan::GroupKind;
+use crate::plan::{GroupKind, Held};
 use crate::program::{Action, EventId, MemoryEffect, Stream, Waits};
 use crate::spec::GradientReduce;
 use crate::timeline::Task;
@@ -14,12 +14,18 @@ use crate::work::{CollectiveKind, Pass};
 
 impl Lowering<'_> {
     /// Parameters of a part on a rank, before data-parallel sharding.
-    fn part_parameters(role: &RoleBuilder, part: Part) -> f64 {
+    fn part_parameters(role: &RoleBuilder, part: Part) -> Held {
         match part {
-            Part::Embedding(_) => role.state.embedding_parameters,
-            Part::Layer(_) => role.state.layer_parameters,
-            Part::Head(_) => role.state.head_parameters,
+            Part::Embedding(_) => Held::dense(role.state.embedding_parameters),
+            Part::Layer(_, kind) => role.state.layer(kind),
+            Part::Head(_) => Held::dense(role.state.head_parameters),
         }
+    }
+
+    /// Whether any gradients are summed over replicas.
+    pub(super) fn has_replicas(&self) -> bool {
+        let mesh = &self.layout.mesh;
+        mesh.size.dp * mesh.size.cp > 1 || mesh.experts.replicas > 1
     }
 
     /// A backward whose gradients are reduced bucket by bucket beside it.
@@ -32,57 +38,96 @@ impl Lowering<'_> {
         for part in self.chunk_parts(task.pass, contents) {
             let action = self.beside_communication(part.block());
             role.compute(action, Some(task), MemoryEffect::default());
-            role.bucket_parameters += Self::part_parameters(role, part);
-            let gradient_bytes =
-                role.bucket_parameters * self.scenario.stack.gradient_dtype.bytes();
-            let full = self.scenario.stack.gradient_reduce == GradientReduce::Bucketed
-                && gradient_bytes >= self.scenario.stack.gradient_bucket.value();
-            if full {
-                self.reduce_bucket(role, Some(task));
+            role.bucket_parameters = role.bucket_parameters + Self::part_parameters(role, part);
+            let stack = &self.scenario.stack;
+            if stack.gradient_reduce == GradientReduce::Bucketed {
+                let full = stack.gradient_bucket.value() / stack.gradient_dtype.bytes();
+                let taken = |waiting: f64| if waiting >= full { waiting } else { 0.0 };
+                let Held { dense, experts } = role.bucket_parameters;
+                let taken = Held { dense: taken(dense), experts: taken(experts) };
+                self.reduce_bucket(role, Some(task), taken);
             }
         }
     }
 
-    /// Reduces the gradients that wait, beside compute.
-    pub(super) fn reduce_bucket(&mut self, role: &mut RoleBuilder, task: Option<Task>) {
-        let parameters = std::mem::take(&mut role.bucket_parameters);
-        if parameters == 0.0 {
+    /// Reduces some of the gradients that wait, beside compute.
+    pub(super) fn reduce_bucket(
+        &mut self,
+        role: &mut RoleBuilder,
+        task: Option<Task>,
+        taken: Held,
+    ) {
+        if taken.total() == 0.0 {
             return;
         }
-        role.reduced_parameters += parameters;
-        role.last_reduce = self.reduce_gradients(role, parameters, task, true);
+        let Held { dense, experts } = role.bucket_parameters;
+        role.bucket_parameters =
+            Held { dense: dense - taken.dense, experts: experts - taken.experts };
+        role.reduced_parameters = role.reduced_parameters + taken;
+        role.last_reduce = self.reduce_gradients(role, taken, task, true);
     }
 
-    /// Sums the gradients of some parameters over their replicas: reduce-scatter when optimizer
-    /// states are sharded, with an all-reduce over the copies of a shard; else all-reduce.
+    /// Sums the gradients of some parameters over their replicas.
     pub(super) fn reduce_gradients(
+        &mut self,
+        role: &mut RoleBuilder,
+        parameters: Held,
+        task: Option<Task>,
+        across_copies: bool,
+    ) -> EventId {
+        let mut end = role.compute_end;
+        for (parameters, replicas) in self.replicated(parameters) {
+            end = self.reduce_over(role, parameters, task, across_copies, replicas).unwrap_or(end);
+        }
+        end
+    }
+
+    /// Parameters that there are any of, with the groups that hold them.
+    fn replicated(&self, parameters: Held) -> impl Iterator<Item = (f64, Replicas)> + use<> {
+        let mesh = &self.layout.mesh;
+        let dense = Replicas {
+            count: mesh.size.dp * mesh.size.cp,
+            shards: mesh.shard_group,
+            groups: [GroupKind::Data, GroupKind::Shard, GroupKind::Replicate],
+        };
+        let experts = Replicas {
+            count: mesh.experts.replicas,
+            shards: mesh.experts.shard_group,
+            groups: [GroupKind::ExpertData, GroupKind::ExpertShard, GroupKind::ExpertReplicate],
+        };
+        let all = [(parameters.dense, dense), (parameters.experts, experts)];
+        all.into_iter().filter(|(parameters, replicas)| *parameters > 0.0 && replicas.count > 1)
+    }
+
+    /// A reduce-scatter when optimizer states are sharded, with an all-reduce over the copies of a
+    /// shard; else an all-reduce.
+    fn reduce_over(
         &mut self,
         role: &mut RoleBuilder,
         parameters: f64,
         task: Option<Task>,
         across_copies: bool,
-    ) -> EventId {
-        let mesh = &self.layout.mesh;
-        let replicas = mesh.size.dp * mesh.size.cp;
+        replicas: Replicas,
+    ) -> Option<EventId> {
         let bytes = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
         let (pass, stream) = (Pass::Backward, Stream::GradientReduce);
+        let [data, shard, copies] = replicas.groups;
         if self.scenario.plan.zero == 0 {
             let kind = CollectiveKind::AllReduce;
-            let work = self.collective("dp all-reduce", pass, GroupKind::Data, kind, bytes);
-            return role.fork(work, stream, task);
+            let work = self.collective("dp all-reduce", pass, data, kind, bytes);
+            return Some(role.fork(work, stream, task));
         }
-        let shard_group = mesh.shard_group;
-        let mut end = role.compute_end;
-        if shard_group > 1 {
+        let mut end = None;
+        if replicas.shards > 1 {
             let kind = CollectiveKind::ReduceScatter;
-            let work = self.collective("dp reduce-scatter", pass, GroupKind::Shard, kind, bytes);
-            end = role.fork(work, stream, task);
+            let work = self.collective("dp reduce-scatter", pass, shard, kind, bytes);
+            end = Some(role.fork(work, stream, task));
         }
-        if across_copies && shard_group < replicas {
+        if across_copies && replicas.shards < replicas.count {
             let kind = CollectiveKind::AllReduce;
-            let part = bytes / shard_group as f64;
-            let work = self.collective("dp all-reduce", pass, GroupKind::Replicate, kind, part);
-            end = role.fork(work, stream, task);
+            let part = bytes / replicas.shards as f64;
+            let work = self.collective("dp all-reduce", pass, copies, kind, part);
+            end = Some(role.fork(work, stream, task));
         }
         end
     }
@@ -101,7 +146,7 @@ impl Lowering<'_> {
         let forward = task.pass == Pass::Forward;
         let reshard = self.scenario.plan.reshard_after_forward;
         let prefetch = self.scenario.stack.fsdp_prefetch as usize;
-        let gathers = |part: &Part| forward || (reshard && matches!(part, Part::Layer(_)));
+        let gathers = |part: &Part| forward || (reshard && matches!(part, Part::Layer(..)));
         // Gathers run ahead of compute by `prefetch` units, across tasks too: each waits for the
         // end of the unit that frees its place.
         let before = role.unit_ends.len();
@@ -132,16 +177,29 @@ impl Lowering<'_> {
     fn gather_parameters(
         &mut self,
         role: &mut RoleBuilder,
-        parameters: f64,
+        parameters: Held,
         after: EventId,
         task: Task,
     ) -> EventId {
-        let bytes = Bytes::new(parameters * self.gather_width());
-        let kind = CollectiveKind::AllGather;
-        let work = self.collective("dp all-gather", task.pass, GroupKind::Shard, kind, bytes);
-        let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
-        let waits = Waits::on(&[after]);
-        role.launch(Action::Work(work), Stream::ParameterGather, waits, Some(task), memory)
+        let mut end = after;
+        for (bytes, group) in self.gathers(parameters) {
+            let kind = CollectiveKind::AllGather;
+            let work = self.collective("dp all-gather", task.pass, group, kind, bytes);
+            let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
+            let waits = Waits::on(&[after]);
+            let stream = Stream::ParameterGather;
+            end = role.launch(Action::Work(work), stream, waits, Some(task), memory);
+        }
+        end
+    }
+
+    /// What is gathered of some parameters, and among whom.
+    fn gathers(&self, parameters: Held) -> Vec<(Bytes, GroupKind)> {
+        let sharded = self.replicated(parameters).filter(|(_, replicas)| replicas.shards > 1);
+        let width = self.gather_width();
+        sharded
+            .map(|(parameters, replicas)| (Bytes::new(parameters * width), replicas.groups[1]))
+            .collect()
     }
 
     /// Bytes of a gathered parameter.
@@ -159,8 +217,8 @@ impl Lowering<'_> {
         last_micro_batch: bool,
     ) -> EventId {
         let parameters = Self::part_parameters(role, part);
-        let gathered = Bytes::new(parameters * self.gather_width());
-        let layer = matches!(part, Part::Layer(_));
+        let gathered: Bytes = self.gathers(parameters).into_iter().map(|(bytes, _)| bytes).sum();
+        let layer = matches!(part, Part::Layer(..));
         let forward = task.pass == Pass::Forward;
         let frees = !forward || (layer && self.scenario.plan.reshard_after_forward);
         let mut memory = MemoryEffect::default();
@@ -172,7 +230,8 @@ impl Lowering<'_> {
             return role.compute(action, Some(task), memory);
         }
         // The unsharded gradient lives from the unit's backward to the end of its scatter.
-        let gradient = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
+        let gradient =
+            Bytes::new(parameters.total() * self.scenario.stack.gradient_reduce_dtype.bytes());
         memory.buffers_taken = gradient;
         let end = role.compute(action, Some(task), memory);
         role.last_reduce = self.reduce_gradients(role, parameters, Some(task), last_micro_batch);
@@ -189,30 +248,42 @@ impl Lowering<'_> {
     /// forward that needs them, or at the end of the step.
     pub(super) fn gather_updated_parameters(&mut self, role: &mut RoleBuilder, at_start: bool) {
         let (plan, stack) = (&self.scenario.plan, &self.scenario.stack);
-        let sharded = matches!(plan.zero, 1 | 2) && self.layout.mesh.shard_group > 1;
-        if !sharded || stack.overlap_parameter_gather != at_start {
+        if !matches!(plan.zero, 1 | 2) || stack.overlap_parameter_gather != at_start {
             return;
         }
-        let width = self.gather_width();
         for chunk in 0..plan.virtual_stages as u32 {
             let contents = self.contents(role.stage, chunk);
-            let layers = (contents.recomputed_layers + contents.plain_layers) as f64;
-            let mut parameters = layers * role.state.layer_parameters;
+            let kinds = self.layout.kinds_of(role.stage, chunk as usize).iter();
+            let mut parameters: Held = kinds.map(|kind| role.state.layer(*kind)).sum();
             if contents.embedding {
-                parameters += role.state.embedding_parameters;
+                parameters.dense += role.state.embedding_parameters;
             }
             if contents.head {
-                parameters += role.state.head_parameters;
+                parameters.dense += role.state.head_parameters;
             }
-            let bytes = Bytes::new(parameters * width);
-            let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
-            let work = self.collective(label, Pass::Forward, GroupKind::Shard, kind, bytes);
+            let mut end = EventId::NONE;
+            for (bytes, group) in self.gathers(parameters) {
+                let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
+                let work = self.collective(label, Pass::Forward, group, kind, bytes);
+                if at_start {
+                    end = role.fork(work, Stream::ParameterGather, None);
+                } else {
+                    role.serial(work, Stream::ParameterGather);
+                }
+            }
             if at_start {
-                let end = role.fork(work, Stream::ParameterGather, None);
                 role.gathered.push(end);
-            } else {
-                role.serial(work, Stream::ParameterGather);
             }
         }
     }
+}
+
+/// Ranks that hold the same parameters.
+#[derive(Clone, Copy)]
+struct Replicas {
+    count: u64,
+    /// Ranks that one set of shards spans.
+    shards: u64,
+    /// All of them, those of one set of shards, those of one shard.
+    groups: [GroupKind; 3],
 }

@@ -7,9 +7,9 @@ use crate::graph::{Operation, OperationKind, Region};
 use crate::plan::{CpExchange, GroupKind};
 use crate::program::block::BlockBuilder;
 use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
-use crate::spec::Recompute;
+use crate::spec::{LayerKind, Recompute};
 use crate::units::Bytes;
-use crate::work::{CollectiveKind, Pass};
+use crate::work::{CollectiveKind, ExchangePhase, Pass};
 
 /// What forward keeps for backward.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,8 @@ enum Keep {
 
 impl Lowering<'_> {
     /// The block of a layer.
-    pub(super) fn layer_block(&mut self, pass: Pass, recompute: bool) -> BlockId {
-        let key = BlockKey::Layer { pass, recompute };
+    pub(super) fn layer_block(&mut self, pass: Pass, recompute: bool, layer: LayerKind) -> BlockId {
+        let key = BlockKey::Layer { pass, recompute, kind: layer };
         if let Some(&id) = self.known_blocks.get(&key) {
             return id;
         }
@@ -38,14 +38,15 @@ impl Lowering<'_> {
                     Recompute::Selective => Keep::AllButScores,
                     Recompute::Full => Keep::Input,
                 };
-                self.forward(&mut builder, &graph.layer, Pass::Forward, keep);
+                self.forward(&mut builder, graph.layer(layer), Pass::Forward, keep);
                 "layer forward"
             }
             Pass::Backward => {
                 if kind == Recompute::Full {
-                    self.forward(&mut builder, &graph.layer, Pass::Backward, Keep::Everything);
+                    let operations = graph.layer(layer);
+                    self.forward(&mut builder, operations, Pass::Backward, Keep::Everything);
                 }
-                self.backward(&mut builder, &graph.layer, kind);
+                self.backward(&mut builder, graph.layer(layer), kind);
                 "layer backward"
             }
         };
@@ -92,6 +93,7 @@ impl Lowering<'_> {
         keep: Keep,
     ) {
         let shard = self.layout.shard;
+        let mut arriving = EventId::NONE;
         for (index, operation) in operations.iter().enumerate() {
             let kept = match keep {
                 Keep::Everything => shard.saved(operation, false),
@@ -105,7 +107,17 @@ impl Lowering<'_> {
                 transient +=
                     shard.saved(operation, false) - kept.min(shard.saved(operation, false));
             }
-            self.operation_forward(builder, operation, pass, forward_effect(kept, transient));
+            let memory = forward_effect(kept, transient);
+            if let OperationKind::Exchange { phase, .. } = operation.kind
+                && self.runs_beside(operations, index)
+            {
+                arriving = self.exchange(builder, operation, pass, phase, (memory, true));
+                continue;
+            }
+            if !operation.beside_exchange {
+                builder.join(std::mem::replace(&mut arriving, EventId::NONE));
+            }
+            self.operation_forward(builder, operation, pass, memory);
         }
     }
 
@@ -126,6 +138,12 @@ impl Lowering<'_> {
         match operation.kind {
             OperationKind::Linear { .. } => {
                 self.linear_forward(builder, linear_of(operation), pass, memory);
+            }
+            OperationKind::Grouped { .. } => {
+                self.grouped_forward(builder, operation, pass, memory);
+            }
+            OperationKind::Exchange { phase, .. } => {
+                self.exchange(builder, operation, pass, phase, (memory, false));
             }
             OperationKind::EmbeddingReduce { bytes } if shard.tp > 1 => {
                 let bytes = Bytes::new(shard.tokens() as f64 * bytes);
@@ -225,7 +243,9 @@ impl Lowering<'_> {
     ) {
         let shard = self.layout.shard;
         let mut core_is_there = recompute != Recompute::Selective;
-        for (index, operation) in operations.iter().enumerate().rev() {
+        let mut arriving = EventId::NONE;
+        for index in self.backward_order(operations) {
+            let operation = &operations[index];
             if operation.attention_core && !core_is_there {
                 let core: Vec<Operation> =
                     operations.iter().filter(|other| other.attention_core).copied().collect();
@@ -240,7 +260,18 @@ impl Lowering<'_> {
             let input = index.checked_sub(1).map_or(operation, |before| &operations[before]);
             let transient = shard.bytes(operation.region, operation.output)
                 + shard.bytes(input.region, input.output);
-            self.operation_backward(builder, operation, backward_effect(kept, transient));
+            let memory = backward_effect(kept, transient);
+            if let OperationKind::Exchange { phase, .. } = operation.kind
+                && self.runs_beside(operations, index)
+            {
+                let pass = Pass::Backward;
+                arriving = self.exchange(builder, operation, pass, back(phase), (memory, true));
+                continue;
+            }
+            if !operation.beside_exchange {
+                builder.join(std::mem::replace(&mut arriving, EventId::NONE));
+            }
+            self.operation_backward(builder, operation, memory);
         }
     }
 
@@ -266,6 +297,11 @@ impl Lowering<'_> {
             OperationKind::Linear { .. } => {
                 self.linear_backward(builder, linear_of(operation), memory);
             }
+            OperationKind::Grouped { .. } => self.grouped_backward(builder, operation, memory),
+            OperationKind::Exchange { phase, .. } => {
+                let pass = Pass::Backward;
+                self.exchange(builder, operation, pass, back(phase), (memory, false));
+            }
             OperationKind::EmbeddingReduce { bytes } if shard.sequence_parallel => {
                 let bytes = Bytes::new(shard.tokens() as f64 * bytes);
                 let kind = CollectiveKind::AllGather;
@@ -276,6 +312,14 @@ impl Lowering<'_> {
             OperationKind::EmbeddingReduce { .. } | OperationKind::LossReduce { .. } => {}
             _ => self.core(builder, operation, Pass::Backward, Pass::Backward, memory),
         }
+    }
+}
+
+/// Gradients of what came go back, and those of what went back come.
+const fn back(phase: ExchangePhase) -> ExchangePhase {
+    match phase {
+        ExchangePhase::Dispatch => ExchangePhase::Combine,
+        ExchangePhase::Combine => ExchangePhase::Dispatch,
     }
 }
 

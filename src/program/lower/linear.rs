@@ -27,7 +27,13 @@ impl Lowering<'_> {
 
     /// Quantises `values` before a product, when its format asks for it: reads 16 bits, writes the
     /// rows and, for the product of the other direction, the transpose.
-    fn quantise(&mut self, builder: &mut BlockBuilder, pass: Pass, dtype: DType, values: f64) {
+    pub(super) fn quantise(
+        &mut self,
+        builder: &mut BlockBuilder,
+        pass: Pass,
+        dtype: DType,
+        values: f64,
+    ) {
         if !dtype.is_quantised() {
             return;
         }
@@ -84,10 +90,10 @@ impl Lowering<'_> {
         let widths = shard.linear_widths(linear.input, linear.output, linear.parallel);
         let (tokens, width) = (shard.tokens() as f64, self.width());
         let region =
-            if linear.parallel == Parallel::Column { Region::Sequence } else { Region::Tensor };
+            if linear.parallel == Parallel::Row { Region::Tensor } else { Region::Sequence };
         let input_values = tokens * linear.input as f64 * shard.fraction(region);
         self.quantise(builder, pass, dtype, input_values);
-        let kernel = shard.linear_forward(widths, dtype);
+        let kernel = shard.linear_forward(shard.linear_rows(linear.parallel), widths, dtype);
         let gemm = (Action::Work(self.works.kernel(linear.name, pass, kernel)), memory);
         let input_bytes = Bytes::new(tokens * linear.input as f64 * width);
         let output_bytes = Bytes::new(tokens * linear.output as f64 * width);
@@ -143,7 +149,7 @@ impl Lowering<'_> {
             if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
         let gradient_values = tokens * linear.output as f64 * shard.fraction(region);
         self.quantise(builder, pass, dtype, gradient_values);
-        let dgrad = shard.linear_dgrad(widths, dtype);
+        let dgrad = shard.linear_dgrad(shard.linear_rows(linear.parallel), widths, dtype);
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =
             (linear.parallel == Parallel::Column, shard.tp > 1, shard.sequence_parallel);
@@ -152,7 +158,7 @@ impl Lowering<'_> {
             let work = tensor(self, "tp all-gather", CollectiveKind::AllGather, linear.input);
             regathered = builder.fork(work, Stream::Tensor, EventId::NONE);
         }
-        if !column && sequence {
+        if linear.parallel == Parallel::Row && sequence {
             let bytes = Bytes::new(tokens * linear.output as f64 * width);
             let label = ("tp all-gather", pass);
             let effect = MemoryEffect::default();
@@ -194,7 +200,8 @@ impl Lowering<'_> {
         memory: MemoryEffect,
     ) {
         let (pass, shard) = (Pass::Backward, self.layout.shard);
-        let wgrad = shard.linear_wgrad(widths, dtype);
+        let rows = shard.linear_rows(linear.parallel);
+        let wgrad = shard.linear_wgrad(rows, widths, dtype);
         let work = self.works.kernel(linear.name, pass, wgrad);
         builder.compute(Action::Work(work), memory);
         let mut extra = |lowering: &mut Self, label, kind, read: f64, write: f64| {
@@ -207,7 +214,7 @@ impl Lowering<'_> {
             extra(self, "gradient accumulation", MemoryKernel::Copy, 2.0 * bytes, bytes);
         }
         if linear.bias {
-            let bytes = shard.tokens() as f64 * widths.1 as f64 * self.width();
+            let bytes = rows as f64 * widths.1 as f64 * self.width();
             extra(self, "bias gradient", MemoryKernel::Pointwise, bytes, 0.0);
         }
     }
