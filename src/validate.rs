@@ -3,11 +3,13 @@
 
 mod entry;
 mod experts;
+mod fit;
 mod row;
 mod run;
 mod scenario;
 mod stand_in;
 
 pub use entry::{Entry, Measured, MemoryKind};
+pub use fit::{Fitted, KNOBS, Knob, Part, RunFit, fit_runs};
 pub use row::{Assignment, read_runs};
 pub use run::validate;

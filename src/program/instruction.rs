@@ -82,11 +82,13 @@ pub enum Stream {
     Model,
     /// Exchanges of tokens with the ranks of their experts.
     Expert,
+    /// Exchanges of another micro-batch's tokens, beside compute.
+    ExpertBeside,
 }
 
 impl Stream {
     /// Number of streams.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 
     /// All streams.
     pub const ALL: [Self; Self::COUNT] = [
@@ -101,6 +103,7 @@ impl Stream {
         Self::ReceiveBackward,
         Self::Model,
         Self::Expert,
+        Self::ExpertBeside,
     ];
 
     /// The axis and number of its lane in a timeline; `None` for compute.
@@ -117,6 +120,7 @@ impl Stream {
             Self::ReceiveBackward => Some((Axis::Pp, 3)),
             Self::Model => Some((Axis::Pp, 4)),
             Self::Expert => Some((Axis::Ep, 0)),
+            Self::ExpertBeside => Some((Axis::Ep, 1)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mixtures of experts, by hand: parameters, shapes, bytes and states, and what one expert amounts to.
+//! Mixtures of experts, by hand: parameters, shapes, bytes, states, and what one expert amounts to.
 
 use stepcast::Detail;
 use stepcast::graph::{Graph, OperationKind};
@@ -100,8 +100,9 @@ fn a_layer_exchanges_its_rows_four_times() {
     assert!(works(&alone, "dispatch", Pass::Forward).is_empty());
 }
 
-/// Eight ranks, experts over four of them: an expert's states are sharded over its two replicas, the
-/// rest over all eight. Weights 2 bytes, gradients 4, main parameter and moments 12 over the shards.
+/// Eight ranks, experts over four of them: an expert's states are sharded over its two replicas,
+/// the rest over all eight. Weights 2 bytes, gradients 4, main parameter and moments 12 over the
+/// shards.
 #[test]
 fn states_of_experts_are_sharded_over_the_replicas_of_experts() {
     let scenario = scenario(&small_mixtral(1, CORE, "ep = 4\nzero = 1", [1, 8]));

@@ -122,7 +122,28 @@ impl Lowering<'_> {
         builder.serial(work, Stream::Expert);
     }
 
-    /// An exchange, of which the stack hides a share behind the compute of another micro-batch.
+    /// The share of a layer's exchanges that the stack hides behind compute: that of another
+    /// micro-batch, so it may begin with the layer (Megatron-core,
+    /// `--overlap-moe-expert-parallel-comm`).
+    pub(super) fn hidden_exchanges(
+        &mut self,
+        builder: &mut BlockBuilder,
+        operations: &[Operation],
+        pass: Pass,
+    ) {
+        let hidden = self.scenario.stack.overlap_exchange_fraction.clamp(0.0, 1.0);
+        if hidden == 0.0 {
+            return;
+        }
+        for operation in operations {
+            if let Some(exchange) = self.layout.shard.token_exchange(operation) {
+                let work = self.exchange_work(pass, exchange, hidden);
+                builder.background(work, Stream::ExpertBeside);
+            }
+        }
+    }
+
+    /// The share of an exchange that compute waits for.
     fn send_tokens(
         &mut self,
         builder: &mut BlockBuilder,
@@ -131,10 +152,6 @@ impl Lowering<'_> {
     ) {
         let Some(exchange) = exchange else { return };
         let hidden = self.scenario.stack.overlap_exchange_fraction.clamp(0.0, 1.0);
-        if hidden > 0.0 {
-            let work = self.exchange_work(pass, exchange, hidden);
-            builder.background(work, Stream::Expert);
-        }
         if hidden < 1.0 {
             let work = self.exchange_work(pass, exchange, 1.0 - hidden);
             builder.serial(work, Stream::Expert);

@@ -94,6 +94,7 @@ impl Lowering<'_> {
     ) {
         let shard = self.layout.shard;
         let mut arriving = EventId::NONE;
+        self.hidden_exchanges(builder, operations, pass);
         for (index, operation) in operations.iter().enumerate() {
             let kept = match keep {
                 Keep::Everything => shard.saved(operation, false),
@@ -244,6 +245,7 @@ impl Lowering<'_> {
         let shard = self.layout.shard;
         let mut core_is_there = recompute != Recompute::Selective;
         let mut arriving = EventId::NONE;
+        self.hidden_exchanges(builder, operations, Pass::Backward);
         for index in self.backward_order(operations) {
             let operation = &operations[index];
             if operation.attention_core && !core_is_there {
