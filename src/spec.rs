@@ -34,5 +34,6 @@ pub use plan::{ContextParallel, Plan, Recompute, Schedule};
 pub use problem::{Place, Problem, Problems, SourceFile};
 pub use scenario::Scenario;
 pub use schema::{part_schema, scenario_schema};
-pub use stack::{GradientReduce, MeshAxis, Stack};
+pub use shipped::published_runs;
+pub use stack::{Fp8Scaling, GradientReduce, MeshAxis, Stack};
 pub use training::{Optimizer, Precision, Training};

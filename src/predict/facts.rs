@@ -50,7 +50,7 @@ fn repeated_flops(scenario: &Scenario, layout: &Layout, graph: &Graph) -> Flops 
         let operations = graph.layer(kind).iter().filter(|it| repeats(it));
         operations.map(|it| it.forward_flops(length)).sum()
     };
-    let covered = scenario.plan.recompute_layers.unwrap_or(u64::MAX);
+    let covered = scenario.recompute_layers().unwrap_or(u64::MAX);
     (0..layout.stage_layers.len())
         .flat_map(|stage| layout.kinds_on(stage).take(covered.min(1 << 20) as usize))
         .map(of_kind)

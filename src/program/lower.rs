@@ -5,6 +5,7 @@ mod experts;
 mod layer;
 mod linear;
 mod memory;
+mod narrow;
 mod pipeline;
 mod stage;
 mod tail;
@@ -106,7 +107,10 @@ impl Lowering<'_> {
         let first = self.layout.first_layer(stage, chunk as usize);
         let covered = match plan.recompute {
             crate::spec::Recompute::None => 0,
-            _ => plan.recompute_layers.unwrap_or(u64::MAX).saturating_sub(before).min(layers),
+            _ => {
+                let covered = self.scenario.recompute_layers().unwrap_or(u64::MAX);
+                covered.saturating_sub(before).min(layers)
+            }
         };
         ChunkContents {
             embedding: stage == 0 && chunk == 0,

@@ -63,6 +63,15 @@ pub struct Stack {
     /// Format of the optimizer's moments.
     pub moment_dtype: DType,
 
+    // Narrow formats.
+    /// How scales of fp8 tensors are found.
+    #[serde(default)]
+    pub fp8_scaling: Fp8Scaling,
+    /// Whether parameters of linear layers are kept, and travel between replicas, in the narrow
+    /// format that products use (Megatron-core `--fp8-param-gather`).
+    #[serde(default)]
+    pub narrow_parameters: bool,
+
     // Communication.
     /// How and when gradients are reduced.
     pub gradient_reduce: GradientReduce,
@@ -93,6 +102,22 @@ pub struct Stack {
     /// Time of communication beside compute over time alone.
     pub communication_slowdown: f64,
 
+    /// Time of kernels while a receive is posted and waits for its sender over time alone: the
+    /// waiting kernel of NCCL holds its SMs. 1 where nothing is posted ahead of its use.
+    #[serde(default = "one")]
+    pub posted_receive_slowdown: f64,
+    /// Growth of the time of kernels, relative, for each e-fold of ranks that wait for each other:
+    /// the slowest of n ranks whose delays have an exponential tail is `ln n` of its mean late.
+    #[serde(default)]
+    pub straggler_fraction: f64,
+    /// Time of this release's kernels over those that were measured: libraries get faster.
+    #[serde(default = "one")]
+    pub kernel_time_factor: f64,
+
+    /// The same of products in fp8 and fp4, on top.
+    #[serde(default = "one")]
+    pub narrow_product_time_factor: f64,
+
     // Host.
     /// Host time to launch one kernel in forward.
     pub launch_cost: Seconds,
@@ -116,6 +141,10 @@ pub struct Stack {
     pub context_memory: Bytes,
     /// Buffers of one communicator.
     pub communicator_memory: Bytes,
+    /// Layers of a stage that full recomputation covers where the plan does not say: recipes with
+    /// `--recompute-method block` cover few. All when absent.
+    #[serde(default)]
+    pub block_recompute_layers: Option<u64>,
     /// Workspace of the GEMM library.
     pub workspace_memory: Bytes,
     /// Share by which the caching allocator's reservation exceeds what is allocated.
@@ -143,6 +172,22 @@ pub struct Stack {
     /// Where each number comes from, by key.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// How the scale of an fp8 tensor is found before it is quantised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fp8Scaling {
+    /// From maxima of steps before, which quantisation itself keeps (Transformer Engine
+    /// `DelayedScaling`): one pass.
+    #[default]
+    Delayed,
+    /// From the tensor at hand (`Float8CurrentScaling`): a pass for its maximum comes first.
+    Current,
 }
 
 /// How gradients are reduced over replicas.

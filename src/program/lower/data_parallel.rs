@@ -159,8 +159,8 @@ impl Lowering<'_> {
                 if gathers(&parts[ahead]) {
                     let free = (before + ahead).checked_sub(prefetch + 1);
                     let after = free.map_or(EventId::NONE, |unit| role.unit_ends[unit]);
-                    let parameters = Self::part_parameters(role, parts[ahead]);
-                    let end = self.gather_parameters(role, parameters, after, task);
+                    let bytes = self.gathered_part(role, parts[ahead]);
+                    let end = self.gather_parameters(role, bytes, after, task);
                     waiting.push_back((ahead, end));
                 }
             }
@@ -177,12 +177,12 @@ impl Lowering<'_> {
     fn gather_parameters(
         &mut self,
         role: &mut RoleBuilder,
-        parameters: Held,
+        gathers: Vec<(Bytes, GroupKind)>,
         after: EventId,
         task: Task,
     ) -> EventId {
         let mut end = after;
-        for (bytes, group) in self.gathers(parameters) {
+        for (bytes, group) in gathers {
             let kind = CollectiveKind::AllGather;
             let work = self.collective("dp all-gather", task.pass, group, kind, bytes);
             let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
@@ -193,19 +193,29 @@ impl Lowering<'_> {
         end
     }
 
-    /// What is gathered of some parameters, and among whom.
-    fn gathers(&self, parameters: Held) -> Vec<(Bytes, GroupKind)> {
-        let sharded = self.replicated(parameters).filter(|(_, replicas)| replicas.shards > 1);
-        let width = self.gather_width();
-        sharded
-            .map(|(parameters, replicas)| (Bytes::new(parameters * width), replicas.groups[1]))
-            .collect()
+    /// Bytes of gathered parameters and among whom: those of layers travel in the format of
+    /// products where the stack keeps them so.
+    fn gathers(&self, layers: Held, others: f64) -> Vec<(Bytes, GroupKind)> {
+        let stack = &self.scenario.stack;
+        let width = stack.parameter_gather_dtype.map_or_else(|| self.width(), |it| it.bytes());
+        let linear = self.layout.shard.linear;
+        let narrow = stack.narrow_parameters && linear.is_quantised();
+        let layer_width = if narrow { linear.bytes().min(width) } else { width };
+        let bytes = Held {
+            dense: layers.dense * layer_width + others * width,
+            experts: layers.experts * layer_width,
+        };
+        let sharded = self.replicated(bytes).filter(|(_, replicas)| replicas.shards > 1);
+        sharded.map(|(bytes, replicas)| (Bytes::new(bytes), replicas.groups[1])).collect()
     }
 
-    /// Bytes of a gathered parameter.
-    fn gather_width(&self) -> f64 {
-        let dtype = self.scenario.stack.parameter_gather_dtype;
-        dtype.map_or_else(|| self.width(), |dtype| dtype.bytes())
+    /// The same of a part.
+    fn gathered_part(&self, role: &RoleBuilder, part: Part) -> Vec<(Bytes, GroupKind)> {
+        let parameters = Self::part_parameters(role, part);
+        match part {
+            Part::Layer(..) => self.gathers(parameters, 0.0),
+            _ => self.gathers(Held::default(), parameters.dense),
+        }
     }
 
     /// Runs a unit of fully sharded parameters; backward also scatters its gradients.
@@ -217,7 +227,8 @@ impl Lowering<'_> {
         last_micro_batch: bool,
     ) -> EventId {
         let parameters = Self::part_parameters(role, part);
-        let gathered: Bytes = self.gathers(parameters).into_iter().map(|(bytes, _)| bytes).sum();
+        let gathered: Bytes =
+            self.gathered_part(role, part).into_iter().map(|(bytes, _)| bytes).sum();
         let layer = matches!(part, Part::Layer(..));
         let forward = task.pass == Pass::Forward;
         let frees = !forward || (layer && self.scenario.plan.reshard_after_forward);
@@ -254,15 +265,16 @@ impl Lowering<'_> {
         for chunk in 0..plan.virtual_stages as u32 {
             let contents = self.contents(role.stage, chunk);
             let kinds = self.layout.kinds_of(role.stage, chunk as usize).iter();
-            let mut parameters: Held = kinds.map(|kind| role.state.layer(*kind)).sum();
+            let layers: Held = kinds.map(|kind| role.state.layer(*kind)).sum();
+            let mut others = 0.0;
             if contents.embedding {
-                parameters.dense += role.state.embedding_parameters;
+                others += role.state.embedding_parameters;
             }
             if contents.head {
-                parameters.dense += role.state.head_parameters;
+                others += role.state.head_parameters;
             }
             let mut end = EventId::NONE;
-            for (bytes, group) in self.gathers(parameters) {
+            for (bytes, group) in self.gathers(layers, others) {
                 let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
                 let work = self.collective(label, Pass::Forward, group, kind, bytes);
                 if at_start {

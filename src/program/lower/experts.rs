@@ -20,7 +20,7 @@ impl Lowering<'_> {
         let shard = self.layout.shard;
         let Some(shape) = shard.grouped(operation) else { return };
         let values = (shape.rows * shape.groups * shape.input) as f64;
-        self.quantise(builder, pass, shard.expert_dtype(), values);
+        self.quantise(builder, pass, shard.expert_dtype(), values, 1.0);
         let work = self.works.kernel(operation.name, pass, shard.grouped_forward(shape));
         builder.compute(Action::Work(work), memory);
     }
@@ -35,7 +35,7 @@ impl Lowering<'_> {
         let (pass, shard) = (Pass::Backward, self.layout.shard);
         let Some(shape) = shard.grouped(operation) else { return };
         let rows = (shape.rows * shape.groups) as f64;
-        self.quantise(builder, pass, shard.expert_dtype(), rows * shape.output as f64);
+        self.quantise(builder, pass, shard.expert_dtype(), rows * shape.output as f64, 1.0);
         let dgrad = self.works.kernel(operation.name, pass, shard.grouped_dgrad(shape));
         builder.compute(Action::Work(dgrad), MemoryEffect::default());
         let wgrad = self.works.kernel(operation.name, pass, shard.grouped_wgrad(shape));

@@ -1,5 +1,6 @@
 //! A stage's role: the step from its first instruction to its last.
 
+use super::narrow::Narrow;
 use super::{BlockKey, ChunkContents, Lowering};
 use crate::plan::schedule::{self, PipelineShape};
 use crate::plan::{Held, StageState};
@@ -140,11 +141,7 @@ impl Lowering<'_> {
         self.run_kernel(role, "clear gradients", Pass::Forward, clear);
         let dtype = self.layout.shard.linear;
         if dtype.is_quantised() {
-            let kernel = Kernel::Memory {
-                kind: MemoryKernel::Quantise,
-                read: Bytes::new(quantised * self.width()),
-                write: Bytes::new(quantised * 2.0 * dtype.bytes()),
-            };
+            let kernel = Narrow::new(self.scenario, dtype).kernel(quantised, self.width());
             self.run_kernel(role, "quantise weights", Pass::Forward, kernel);
         }
     }
