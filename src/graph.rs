@@ -13,6 +13,7 @@ mod mlp;
 mod operation;
 mod optimizer;
 
+pub use embedding::EMBEDDING;
 pub use operation::{Operation, OperationKind, Parallel, Region, Saved, ScoreProduct, Traffic};
 pub use optimizer::{OptimizerTraffic, optimizer_traffic};
 
@@ -86,6 +87,11 @@ impl Builder<'_> {
         let layers = 0..self.model.layer_count;
         let count = layers.filter(|layer| self.model.layer_kind(*layer) == kind).count() as u64;
         Layer { kind, count, operations: self.layer(kind) }
+    }
+
+    /// Whether activations are dropped out.
+    fn has_dropout(&self) -> bool {
+        self.training.dropout.unwrap_or(self.stack.dropout)
     }
 
     /// Bytes of an activation value.

@@ -16,5 +16,5 @@ pub use experts::{ExpertShard, GroupedShape};
 pub use layout::Layout;
 pub use mesh::{Coordinates, ExpertMesh, GroupKind, Mesh};
 pub use shard::{CpExchange, Shard};
-pub use stage::stage_layers;
+pub use stage::{Stages, stage_layers, stages};
 pub use state::{Held, StageState, stage_states};

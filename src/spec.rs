@@ -35,5 +35,7 @@ pub use problem::{Place, Problem, Problems, SourceFile};
 pub use scenario::Scenario;
 pub use schema::{part_schema, scenario_schema};
 pub use shipped::published_runs;
-pub use stack::{Fp8Scaling, GradientReduce, MeshAxis, Stack};
+pub use stack::{
+    Fp8Scaling, GradientReduce, MeshAxis, PipelineBalance, ShardedGradients, Stack, WeightGradient,
+};
 pub use training::{Optimizer, Precision, Training};

@@ -9,6 +9,8 @@ pub(super) struct CoreShape {
     pub(super) heads: u64,
     pub(super) kv_heads: u64,
     pub(super) head_dim: u64,
+    /// Width as which kernels run.
+    pub(super) kernel_dim: u64,
     pub(super) window: Option<u64>,
 }
 
@@ -35,6 +37,9 @@ impl Builder<'_> {
         if model.position == Position::Rotary {
             operations.push(self.rotary());
         }
+        if self.stack.attention_copies > 0 && self.stack.attention != AttentionFamily::Unfused {
+            operations.push(self.attention_copies());
+        }
         match self.stack.attention {
             AttentionFamily::Unfused => {
                 let (heads, head_dim) = (model.head_count, model.head_width());
@@ -42,7 +47,8 @@ impl Builder<'_> {
             }
             family => {
                 let (heads, kv_heads) = (model.head_count, model.kv_heads());
-                let shape = CoreShape { heads, kv_heads, head_dim: model.head_width(), window };
+                let head_dim = model.head_width();
+                let shape = CoreShape { heads, kv_heads, head_dim, kernel_dim: head_dim, window };
                 operations.push(self.fused_core(family, qkv_width, shape));
             }
         }
@@ -131,6 +137,17 @@ impl Builder<'_> {
         self.tensor_pass("rotary", MemoryKernel::Rotary, traffic, traffic, Saved::default(), bytes)
     }
 
+    /// Copies that bring queries, keys and values, and what the core makes of them, into the layout
+    /// of the next kernel.
+    fn attention_copies(&self) -> Operation {
+        let bytes = self.width() * (self.model.head_count * self.model.head_width()) as f64;
+        let count = self.stack.attention_copies;
+        let all = f64::from(count) * bytes;
+        let traffic = Traffic::chain(all, all, count);
+        let kind = MemoryKernel::Copy;
+        self.tensor_pass("attention layout", kind, traffic, traffic, Saved::default(), bytes)
+    }
+
     /// A fused core keeps q, k, v and the log-sum-exp of each row; its output is kept as the input
     /// of the projection after it (Dao et al. 2022, section 3).
     pub(super) fn fused_core(
@@ -139,11 +156,18 @@ impl Builder<'_> {
         qkv_width: u64,
         shape: CoreShape,
     ) -> Operation {
-        let CoreShape { heads, kv_heads, head_dim, window } = shape;
+        let CoreShape { heads, kv_heads, head_dim, kernel_dim, window } = shape;
         let row_sums = 4.0 * heads as f64;
         Operation {
             name: "attention",
-            kind: OperationKind::Attention { heads, kv_heads, head_dim, window, family },
+            kind: OperationKind::Attention {
+                heads,
+                kv_heads,
+                head_dim,
+                kernel_dim,
+                window,
+                family,
+            },
             saved: Saved { tensor: self.width() * qkv_width as f64 + row_sums, ..Saved::default() },
             output: self.width() * (heads * head_dim) as f64,
             region: Region::Tensor,
@@ -190,7 +214,7 @@ impl Builder<'_> {
             core("query key product", product(ScoreProduct::QueryKey), qkv),
             core("softmax", softmax, score(width)),
         ];
-        if self.training.dropout {
+        if self.has_dropout() {
             operations.push(core(
                 "attention dropout",
                 pass(

@@ -64,6 +64,11 @@ pub struct Saved {
     pub score: f64,
     /// Of rows at their experts, over the whole width.
     pub experts: f64,
+    /// Not kept, but there while forward runs, beside output and what is kept; tensor region.
+    pub forward_scratch: f64,
+    /// There while backward runs, beside the gradients of output and input; tensor region. Negative
+    /// where backward writes the gradient of the input over what was kept.
+    pub backward_scratch: f64,
 }
 
 impl Saved {
@@ -138,6 +143,8 @@ pub enum OperationKind {
         kv_heads: u64,
         /// Width of a head.
         head_dim: u64,
+        /// Width of the equal heads that its kernels take as long as.
+        kernel_dim: u64,
         /// Tokens that a query sees; all of them when absent.
         window: Option<u64>,
         /// Implementation.

@@ -1,7 +1,7 @@
 //! Everything the plan decides, resolved against the model and the cluster.
 
 use super::error::{PlanError, divide};
-use super::{Coordinates, ExpertMesh, Mesh, Shard, stage_layers};
+use super::{Coordinates, ExpertMesh, Mesh, Shard, stages};
 use crate::spec::{ContextParallel, LayerKind, Scenario};
 use crate::work::AttentionFamily;
 
@@ -14,6 +14,8 @@ pub struct Layout {
     pub stage_layers: Vec<Vec<u64>>,
     /// What kind each layer of the model is, in order.
     pub layer_kinds: Vec<LayerKind>,
+    /// The stage of final norm, output projection and loss; those after it are idle.
+    pub head_stage: usize,
     /// How a rank's share of an operation is cut.
     pub shard: Shard,
     /// Micro-batches of a replica a step.
@@ -64,11 +66,15 @@ impl Layout {
         if plan.cp > 1 && plan.cp_kind == ContextParallel::Ulysses {
             divide("model.head_count", model.head_count, "plan.tp x plan.cp", plan.tp * plan.cp)?;
         }
+        let stages = stages(scenario)?;
+        let mesh = Mesh::new(size, &scenario.stack.rank_order, shard_group);
         Ok(Self {
-            mesh: Mesh::new(size, &scenario.stack.rank_order, shard_group)
+            mesh: mesh
+                .with_head_on(stages.head as u64)
                 .with_experts(expert_mesh(scenario, replicas / shard_group)?),
             layer_kinds: (0..model.layer_count).map(|layer| model.layer_kind(layer)).collect(),
-            stage_layers: stage_layers(plan, model)?,
+            stage_layers: stages.layers,
+            head_stage: stages.head,
             shard: Shard::new(scenario),
             micro_batch_count,
         })

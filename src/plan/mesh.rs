@@ -39,7 +39,7 @@ pub enum GroupKind {
     Shard,
     /// Ranks that hold the same shard.
     Replicate,
-    /// First and last stage, for tied embeddings.
+    /// The stages of embedding and output projection, for tied embeddings.
     Embedding,
     /// All stages and tensor-parallel ranks of a replica: for the gradient norm.
     Model,
@@ -79,6 +79,8 @@ pub struct Mesh {
     pub shard_group: u64,
     /// How the ranks of a stage are dealt to experts.
     pub experts: ExpertMesh,
+    /// The stage of the output projection.
+    head_stage: u64,
     strides: Coordinates,
     /// Strides of the places of ranks in their stage, `pp` left out.
     places: Coordinates,
@@ -111,13 +113,20 @@ impl Mesh {
     pub fn new(size: Coordinates, order: &[MeshAxis], shard_group: u64) -> Self {
         let strides = self::strides(size, order);
         let places = self::strides(Coordinates { pp: 1, ..size }, order);
-        Self { size, shard_group, experts: ExpertMesh::default(), strides, places }
+        let (experts, head_stage) = (ExpertMesh::default(), size.pp.saturating_sub(1));
+        Self { size, shard_group, experts, head_stage, strides, places }
     }
 
     /// With the ranks of a stage dealt to experts.
     #[must_use]
     pub fn with_experts(self, experts: ExpertMesh) -> Self {
         Self { experts, ..self }
+    }
+
+    /// With the output projection on a stage that is not the last.
+    #[must_use]
+    pub fn with_head_on(self, stage: u64) -> Self {
+        Self { head_stage: stage, ..self }
     }
 
     /// Ranks in all.
@@ -179,7 +188,7 @@ impl Mesh {
             GroupKind::Embedding => {
                 vec![
                     self.rank(Coordinates { pp: 0, ..at }),
-                    self.rank(Coordinates { pp: self.size.pp - 1, ..at }),
+                    self.rank(Coordinates { pp: self.head_stage, ..at }),
                 ]
             }
             GroupKind::Model => (0..self.size.pp)

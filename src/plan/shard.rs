@@ -106,6 +106,18 @@ impl Shard {
             + self.bytes(Region::Tensor, operation.saved.tensor)
             + self.bytes(Region::Experts, operation.saved.experts)
             + Bytes::new(operation.saved.score * scores * self.heads_of(operation))
+            + self.exchanged_output(operation)
+    }
+
+    /// The core's output as Ulysses keeps it before the exchange; what the projection keeps is
+    /// another tensor, after it.
+    fn exchanged_output(&self, operation: &Operation) -> Bytes {
+        let is_core = matches!(operation.kind, OperationKind::Attention { .. });
+        if is_core && self.cp > 1 && self.cp_kind == ContextParallel::Ulysses {
+            self.bytes(operation.region, operation.output)
+        } else {
+            Bytes::ZERO
+        }
     }
 
     /// Query-by-key pairs of a micro-batch on a rank, for one head.
@@ -179,7 +191,7 @@ impl Shard {
     /// The kernels of an attention core, score product or pass; empty for the rest.
     pub fn local_kernels(&self, operation: &Operation, pass: Pass) -> Vec<Kernel> {
         match operation.kind {
-            OperationKind::Attention { heads, kv_heads, head_dim, window, family } => {
+            OperationKind::Attention { heads, kv_heads, kernel_dim, window, family, .. } => {
                 let shape = AttentionShape {
                     heads: heads / self.tp,
                     kv_heads: (kv_heads / self.tp).max(1),
@@ -196,7 +208,7 @@ impl Shard {
                             key_length,
                             heads: shape.heads,
                             kv_heads: shape.kv_heads,
-                            head_dim,
+                            head_dim: kernel_dim,
                             causal,
                             dtype: self.activation,
                         }

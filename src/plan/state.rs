@@ -85,8 +85,8 @@ impl StageState {
 /// (Rajbhandari et al. 2020, figure 1), those of experts over the ranks that expert parallelism
 /// leaves of it.
 pub fn stage_states(scenario: &Scenario, layout: &Layout) -> Vec<StageState> {
-    let last = layout.stage_layers.len() - 1;
-    (0..=last).map(|stage| stage_state(scenario, layout, stage, last)).collect()
+    let stages = 0..layout.stage_layers.len();
+    stages.map(|stage| stage_state(scenario, layout, stage)).collect()
 }
 
 /// Parameters of a layer on a rank.
@@ -97,15 +97,15 @@ fn layer_on_rank(scenario: &Scenario, kind: LayerKind) -> (Held, f64) {
     (Held { dense: cut / plan.tp as f64 + whole, experts: experts / ranks }, whole)
 }
 
-fn stage_state(scenario: &Scenario, layout: &Layout, stage: usize, last: usize) -> StageState {
+fn stage_state(scenario: &Scenario, layout: &Layout, stage: usize) -> StageState {
     let (model, stack, plan) = (&scenario.model, &scenario.stack, &scenario.plan);
     let tp = plan.tp as f64;
     let layers = [false, true]
         .map(|experts| layer_on_rank(scenario, LayerKind { experts, window: false }).0);
     let embedding = if stage == 0 { model.embedding_parameters() / tp } else { 0.0 };
-    // A tied table is held a second time by the last stage of a pipeline.
-    let holds_head = stage == last && !(model.tied_embeddings && last == 0);
-    let head = if stage == last { model.norm_parameters() } else { 0.0 }
+    // A tied table is held a second time by the stage of the output projection.
+    let holds_head = stage == layout.head_stage && !(model.tied_embeddings && stage == 0);
+    let head = if stage == layout.head_stage { model.norm_parameters() } else { 0.0 }
         + if holds_head { model.head_parameters() / tp } else { 0.0 };
     let on_stage: Vec<(Held, f64)> =
         layout.kinds_on(stage).map(|kind| layer_on_rank(scenario, kind)).collect();

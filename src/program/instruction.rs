@@ -172,6 +172,8 @@ pub struct Work {
     pub pass: Pass,
     /// What it is.
     pub kind: WorkKind,
+    /// Calls that the host launches it with: a product of many experts may be one for each.
+    pub launches: u32,
 }
 
 impl Work {

@@ -33,10 +33,28 @@ pub struct Stack {
     pub fp32_logits: bool,
     /// Whether the wgrad GEMM adds into the gradient buffer (else a separate accumulation).
     pub fused_gradient_accumulation: bool,
+    /// Where a weight's gradient lives before it is in the gradient buffer.
+    #[serde(default)]
+    pub weight_gradient: WeightGradient,
+    /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,
+    /// Transformer Engine); the functions of PyTorch do not.
+    #[serde(default)]
+    pub in_place_cross_entropy: bool,
+    /// Whether dropout runs where `training.dropout` does not say: `--hidden-dropout` and
+    /// `--attention-dropout` of Megatron-LM are 0.1 unless set.
+    #[serde(default)]
+    pub dropout: bool,
     /// Whether the optimizer updates all tensors in few launches (else several a tensor).
     pub fused_optimizer: bool,
     /// Whether chains of elementwise kernels are compiled into one (torch.compile).
     pub compile: bool,
+    /// Copies of all heads' queries that lay out queries, keys and values around a fused attention
+    /// core, in forward and again in backward; none when absent.
+    #[serde(default)]
+    pub attention_copies: u32,
+    /// Whether gradients are scaled for clipping in a pass of its own, and not by the update.
+    #[serde(default)]
+    pub separate_clipping: bool,
     /// Share of memory bandwidth that norm kernels reach.
     pub norm_bandwidth_fraction: f64,
     /// Share of memory bandwidth that elementwise kernels reach.
@@ -77,18 +95,32 @@ pub struct Stack {
     pub gradient_reduce: GradientReduce,
     /// Size of a gradient bucket.
     pub gradient_bucket: Bytes,
+    /// How gradients get to the ranks that update shards of the parameters (ZeRO-1); by
+    /// reduce-scatter when absent.
+    #[serde(default)]
+    pub sharded_gradients: ShardedGradients,
     /// Whether gradient reduction runs beside backward.
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
     pub overlap_parameter_gather: bool,
     /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
     pub overlap_tp_fraction: f64,
+    /// Whether a GEMM whose input is gathered first multiplies the rank's own part of it, beside
+    /// the gather.
+    #[serde(default)]
+    pub overlap_tp_own_part: bool,
     /// Whether the gradient of a column-parallel input is reduced beside its wgrad GEMM.
     pub overlap_tp_wgrad: bool,
     /// Whether pipeline sends and receives run beside compute.
     pub overlap_p2p: bool,
     /// Whether pipeline tensors are cut over tp ranks for the wire and gathered after.
     pub p2p_scatter_gather: bool,
+    /// Whether the host of either end waits for each pipeline transfer before it goes on.
+    #[serde(default)]
+    pub synchronous_transfers: bool,
+    /// How layers are spread over pipeline stages where the plan does not say; evenly when absent.
+    #[serde(default)]
+    pub pipeline_balance: PipelineBalance,
     /// Layers whose parameters FSDP gathers ahead of use.
     pub fsdp_prefetch: u64,
     /// Order of axes over ranks, fastest first.
@@ -125,6 +157,10 @@ pub struct Stack {
     pub backward_launch_cost: Seconds,
     /// Host time to launch one collective.
     pub collective_launch_cost: Seconds,
+    /// Added host time of a tensor-parallel collective for each rank of its group, in jobs whose
+    /// pipeline transfers cross nodes; none when absent.
+    #[serde(default)]
+    pub crowded_collective_launch_cost: Seconds,
     /// Whether layers replay as CUDA graphs, so that a layer costs one launch.
     pub cuda_graph: bool,
     /// Launches that may wait on the device before a launch call blocks.
@@ -133,6 +169,18 @@ pub struct Stack {
     pub step_host_time: Seconds,
     /// Host time a micro-batch outside launches.
     pub micro_batch_host_time: Seconds,
+    /// Host time of a pipeline transfer at its receiver: shapes sent ahead, allocation; none when
+    /// absent.
+    #[serde(default)]
+    pub transfer_host_time: Seconds,
+    /// Host time a step for each parameter tensor of a rank: loops over tensors around the
+    /// optimizer; none when absent.
+    #[serde(default)]
+    pub tensor_host_time: Seconds,
+    /// Host time for each parameter tensor and each rank of its shard group when updated parameters
+    /// are gathered tensor by tensor; none when absent.
+    #[serde(default)]
+    pub gather_slice_host_time: Seconds,
     /// Whether the host waits for the device at the end of each step (loss or gradient-norm read).
     pub synchronise_each_step: bool,
 
@@ -161,6 +209,17 @@ pub struct Stack {
     /// Whether rows are put in order without a sort of their own (permute fusion).
     #[serde(default)]
     pub fused_permute: bool,
+    /// Share of memory bandwidth that putting rows in the order of their experts reaches.
+    #[serde(default = "permute_fraction")]
+    pub permute_bandwidth_fraction: f64,
+    /// Whether one launch multiplies all experts of a rank; when absent each expert is a launch
+    /// (Transformer Engine's `GroupedLinear`: cuBLAS on several streams).
+    #[serde(default)]
+    pub fused_grouped_gemm: bool,
+    /// Whether rotary embedding of latent attention is a kernel for queries and one for keys and
+    /// values (Megatron-core's experimental fusion); a chain of slices and copies when absent.
+    #[serde(default)]
+    pub fused_latent_rotary: bool,
     /// Whether shared experts run beside the exchange of tokens.
     #[serde(default)]
     pub overlap_shared_experts: bool,
@@ -174,8 +233,32 @@ pub struct Stack {
     pub sources: BTreeMap<String, String>,
 }
 
+/// Where the gradient of a weight, in the format of compute, lives before it is in the gradient
+/// buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightGradient {
+    /// It is dropped as soon as it has been accumulated. Where the product itself accumulates,
+    /// autograd is still handed an empty tensor of that size (Megatron-LM's
+    /// `LinearWithGradAccumulationAndAsyncCommunication`).
+    #[default]
+    Transient,
+    /// That empty tensor is kept for good, one for each shape of a layer's weights (Transformer
+    /// Engine's `get_dummy_wgrad`).
+    KeptByShape,
+    /// Gradients of all weights stay until the backward of the micro-batch has ended, and are
+    /// accumulated then (nanotron's `FP32GradientAccumulator`).
+    UntilBackwardEnds,
+}
+
 fn one() -> f64 {
     1.0
+}
+
+/// `MooreThreads/SimuMax` measured 0.19 to 0.46 of the peak forward and 0.19 to 0.22 backward on
+/// A100 (`docs/system.md` and `simu_tools`).
+fn permute_fraction() -> f64 {
+    0.3
 }
 
 /// How the scale of an fp8 tensor is found before it is quantised.
@@ -198,6 +281,30 @@ pub enum GradientReduce {
     Bucketed,
     /// One collective over all gradients of a stage.
     Whole,
+}
+
+/// How gradients get to the ranks that update shards of the parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardedGradients {
+    /// Reduce-scatter, as early as gradients are reduced without sharding.
+    #[default]
+    ReduceScatter,
+    /// One all-reduce of all gradients after the last backward; updated parameters are gathered
+    /// before the step ends.
+    AllReduceAtEnd,
+}
+
+/// How layers are spread over pipeline stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PipelineBalance {
+    /// As many layers on each.
+    #[default]
+    Layers,
+    /// As much arithmetic on each, the output projection included: a stage is full once all that is
+    /// placed exceeds the share of the stages so far (nanotron `models/base.py`, `build_model`).
+    Compute,
 }
 
 /// An axis of the rank mesh.

@@ -122,12 +122,26 @@ impl Described<'_> {
         Ok(())
     }
 
+    /// What backward computes again. Modules that recipes of Megatron Bridge name for experts
+    /// (`mla_up_proj`, `moe_act`, `layernorm`) are cheap, and none of them is the attention core
+    /// that selective recomputation stands for elsewhere.
+    pub(super) fn recompute(&self) -> &str {
+        match self.row.text("recompute") {
+            Some("selective") if self.has_experts() => "none",
+            told => told.unwrap_or("none"),
+        }
+    }
+
     /// Adds what the row says of the exchange of tokens to a stack.
     pub(super) fn exchange(&self, stack: &mut Toml) {
         if let Some(dispatcher) = self.row.text("dispatcher") {
             stack.insert("dispatcher".to_owned(), text(dispatcher));
         }
-        let overlaps = self.row.text("other").is_some_and(|it| it.contains("a2a_overlap=True"));
+        let says = |what: &str| self.row.text("other").is_some_and(|it| it.contains(what));
+        if says("cutedsl_grouped") {
+            stack.insert("fused_grouped_gemm".to_owned(), Value::Boolean(true));
+        }
+        let overlaps = says("a2a_overlap=True");
         if self.has_experts() && !overlaps {
             stack.insert("overlap_exchange_fraction".to_owned(), Value::Float(0.0));
         }

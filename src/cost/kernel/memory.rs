@@ -13,10 +13,6 @@ const QUANTISE_FRACTION: f64 = 0.6;
 /// Rows are long and contiguous, their order random; an assumption, nothing published was found.
 const EMBEDDING_FRACTION: f64 = 0.6;
 
-/// Share of the peak bandwidth at which rows of tokens are put into the order of their experts:
-/// rows are kilobytes long, their order random; an assumption.
-const PERMUTE_FRACTION: f64 = 0.65;
-
 /// How much faster a pass over bytes that all lie in the last-level cache is: RMS norms and adds of
 /// 2-20 MB take 1/1.25 to 1/1.5 of what the rate of large ones says (vidur 7d47513, A100 and H100).
 const CACHE_GAIN: f64 = 0.8;
@@ -32,6 +28,7 @@ pub(super) struct MemoryForm {
     elementwise_fraction: f64,
     softmax_fraction: f64,
     optimizer_fraction: f64,
+    permute_fraction: f64,
 }
 
 impl MemoryForm {
@@ -49,6 +46,7 @@ impl MemoryForm {
             elementwise_fraction: at_most_copy(stack.elementwise_bandwidth_fraction),
             softmax_fraction: at_most_copy(stack.softmax_bandwidth_fraction),
             optimizer_fraction: at_most_copy(stack.optimizer_bandwidth_fraction),
+            permute_fraction: at_most_copy(stack.permute_bandwidth_fraction),
         }
     }
 
@@ -79,7 +77,7 @@ impl MemoryForm {
             MemoryKernel::Softmax => self.softmax_fraction,
             MemoryKernel::Optimizer | MemoryKernel::GradientNorm => self.optimizer_fraction,
             MemoryKernel::Copy | MemoryKernel::Cast => self.copy_fraction,
-            MemoryKernel::Permute => PERMUTE_FRACTION.min(self.copy_fraction),
+            MemoryKernel::Permute => self.permute_fraction,
             MemoryKernel::Embedding => EMBEDDING_FRACTION.min(self.copy_fraction),
             MemoryKernel::Quantise => QUANTISE_FRACTION.min(self.copy_fraction),
         }

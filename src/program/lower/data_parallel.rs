@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use super::stage::{Part, RoleBuilder};
 use super::{ChunkContents, Lowering};
 use crate::plan::{GroupKind, Held};
-use crate::program::{Action, EventId, MemoryEffect, Stream, Waits};
-use crate::spec::GradientReduce;
+use crate::program::{Action, EventId, MemoryEffect, Step, Stream, Waits};
+use crate::spec::{GradientReduce, ShardedGradients};
 use crate::timeline::Task;
 use crate::units::Bytes;
 use crate::work::{CollectiveKind, Pass};
@@ -35,9 +35,15 @@ impl Lowering<'_> {
         task: Task,
         contents: ChunkContents,
     ) {
-        for part in self.chunk_parts(task.pass, contents) {
+        let parts = self.chunk_parts(task.pass, contents);
+        let last = parts.len().saturating_sub(1);
+        for (index, part) in parts.into_iter().enumerate() {
             let action = self.beside_communication(part.block());
-            role.compute(action, Some(task), MemoryEffect::default());
+            let mut memory = MemoryEffect::default();
+            if index == last {
+                memory.activations_freed = self.gradients_left(contents);
+            }
+            role.compute(action, Some(task), memory);
             role.bucket_parameters = role.bucket_parameters + Self::part_parameters(role, part);
             let stack = &self.scenario.stack;
             if stack.gradient_reduce == GradientReduce::Bucketed {
@@ -65,6 +71,12 @@ impl Lowering<'_> {
             Held { dense: dense - taken.dense, experts: experts - taken.experts };
         role.reduced_parameters = role.reduced_parameters + taken;
         role.last_reduce = self.reduce_gradients(role, taken, task, true);
+    }
+
+    /// Whether ZeRO-1 sums all gradients on all ranks after the last backward.
+    pub(super) fn reduces_at_end(&self) -> bool {
+        self.scenario.plan.zero == 1
+            && self.scenario.stack.sharded_gradients == ShardedGradients::AllReduceAtEnd
     }
 
     /// Sums the gradients of some parameters over their replicas.
@@ -112,7 +124,7 @@ impl Lowering<'_> {
         let bytes = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
         let (pass, stream) = (Pass::Backward, Stream::GradientReduce);
         let [data, shard, copies] = replicas.groups;
-        if self.scenario.plan.zero == 0 {
+        if self.scenario.plan.zero == 0 || self.reduces_at_end() {
             let kind = CollectiveKind::AllReduce;
             let work = self.collective("dp all-reduce", pass, data, kind, bytes);
             return Some(role.fork(work, stream, task));
@@ -259,8 +271,16 @@ impl Lowering<'_> {
     /// forward that needs them, or at the end of the step.
     pub(super) fn gather_updated_parameters(&mut self, role: &mut RoleBuilder, at_start: bool) {
         let (plan, stack) = (&self.scenario.plan, &self.scenario.stack);
-        if !matches!(plan.zero, 1 | 2) || stack.overlap_parameter_gather != at_start {
+        let overlaps = stack.overlap_parameter_gather && !self.reduces_at_end();
+        let is_sharded =
+            self.gathers(role.state.parameters, 0.0).iter().any(|it| it.0 > Bytes::ZERO);
+        if !matches!(plan.zero, 1 | 2) || overlaps != at_start || !is_sharded {
             return;
+        }
+        if !at_start {
+            let slices = self.tensor_count(role.stage) * self.layout.mesh.shard_group as f64;
+            let time = stack.gather_slice_host_time * slices;
+            role.steps.push(Step::Host { label: "parameter slices", time });
         }
         for chunk in 0..plan.virtual_stages as u32 {
             let contents = self.contents(role.stage, chunk);

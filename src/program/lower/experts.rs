@@ -1,6 +1,7 @@
 //! Experts: grouped products, and the exchanges of tokens around them.
 
 use super::Lowering;
+use super::narrow::Narrow;
 use crate::graph::{Operation, OperationKind};
 use crate::plan::GroupKind;
 use crate::program::block::BlockBuilder;
@@ -20,8 +21,8 @@ impl Lowering<'_> {
         let shard = self.layout.shard;
         let Some(shape) = shard.grouped(operation) else { return };
         let values = (shape.rows * shape.groups * shape.input) as f64;
-        self.quantise(builder, pass, shard.expert_dtype(), values, 1.0);
-        let work = self.works.kernel(operation.name, pass, shard.grouped_forward(shape));
+        self.quantise_rows(builder, pass, values, shape.groups);
+        let work = self.grouped(operation.name, pass, shard.grouped_forward(shape), shape.groups);
         builder.compute(Action::Work(work), memory);
     }
 
@@ -35,10 +36,12 @@ impl Lowering<'_> {
         let (pass, shard) = (Pass::Backward, self.layout.shard);
         let Some(shape) = shard.grouped(operation) else { return };
         let rows = (shape.rows * shape.groups) as f64;
-        self.quantise(builder, pass, shard.expert_dtype(), rows * shape.output as f64, 1.0);
-        let dgrad = self.works.kernel(operation.name, pass, shard.grouped_dgrad(shape));
+        self.quantise_rows(builder, pass, rows * shape.output as f64, shape.groups);
+        let dgrad = self.grouped(operation.name, pass, shard.grouped_dgrad(shape), shape.groups);
         builder.compute(Action::Work(dgrad), MemoryEffect::default());
-        let wgrad = self.works.kernel(operation.name, pass, shard.grouped_wgrad(shape));
+        let wgrad = self.grouped(operation.name, pass, shard.grouped_wgrad(shape), shape.groups);
+        let weights = (shape.groups * shape.input * shape.output) as f64;
+        let memory = self.with_weight_gradient(memory, weights, true);
         builder.compute(Action::Work(wgrad), memory);
         let mut extra = |label, kind, read: f64, write: f64| {
             let kernel = Kernel::Memory { kind, read: Bytes::new(read), write: Bytes::new(write) };
@@ -46,7 +49,6 @@ impl Lowering<'_> {
             builder.compute(Action::Work(work), MemoryEffect::default());
         };
         if !shard.fused_accumulation {
-            let weights = (shape.groups * shape.input * shape.output) as f64;
             let bytes = weights * shard.gradient.bytes();
             extra("gradient accumulation", MemoryKernel::Copy, 2.0 * bytes, bytes);
         }
@@ -54,6 +56,27 @@ impl Lowering<'_> {
             let bytes = rows * shape.output as f64 * shard.activation.bytes();
             extra("bias gradient", MemoryKernel::Pointwise, bytes, 0.0);
         }
+    }
+
+    /// Calls that launch something for each of so many experts.
+    fn calls(&self, experts: u64) -> u32 {
+        if self.scenario.stack.fused_grouped_gemm { 1 } else { experts.min(1 << 20) as u32 }
+    }
+
+    fn grouped(&mut self, label: &'static str, pass: Pass, kernel: Kernel, experts: u64) -> WorkId {
+        let calls = self.calls(experts);
+        self.works.intern_calls(label, pass, WorkKind::Kernel(kernel), calls)
+    }
+
+    /// Quantises the rows of each expert, whose scales are its own.
+    fn quantise_rows(&mut self, builder: &mut BlockBuilder, pass: Pass, values: f64, experts: u64) {
+        let dtype = self.layout.shard.expert_dtype();
+        if !dtype.is_quantised() {
+            return;
+        }
+        let kernel = Narrow::new(self.scenario, dtype).kernel(values, self.width());
+        let work = self.grouped("quantise", pass, kernel, experts);
+        builder.compute(Action::Work(work), MemoryEffect::default());
     }
 
     /// Tokens to the ranks of their experts, then to all ranks that an expert is cut over; or sums

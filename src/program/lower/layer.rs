@@ -3,7 +3,7 @@
 use super::linear::Linear;
 use super::memory::{backward_effect, forward_effect};
 use super::{BlockKey, Lowering};
-use crate::graph::{Operation, OperationKind, Region};
+use crate::graph::{EMBEDDING, Operation, OperationKind, Parallel, Region};
 use crate::plan::{CpExchange, GroupKind};
 use crate::program::block::BlockBuilder;
 use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
@@ -62,20 +62,20 @@ impl Lowering<'_> {
 
     /// The block of the embedding.
     pub(super) fn embedding_block(&mut self, pass: Pass) -> BlockId {
-        self.edge_block(BlockKey::Embedding { pass }, pass, true)
+        let operations = &self.graph.embedding;
+        self.edge_block(BlockKey::Embedding { pass }, pass, operations)
     }
 
     /// The block of the head.
     pub(super) fn head_block(&mut self, pass: Pass) -> BlockId {
-        self.edge_block(BlockKey::Head { pass }, pass, false)
+        self.edge_block(BlockKey::Head { pass }, pass, &self.graph.head)
     }
 
-    fn edge_block(&mut self, key: BlockKey, pass: Pass, embedding: bool) -> BlockId {
+    fn edge_block(&mut self, key: BlockKey, pass: Pass, operations: &[Operation]) -> BlockId {
         if let Some(&id) = self.known_blocks.get(&key) {
             return id;
         }
-        let graph = self.graph;
-        let operations = if embedding { &graph.embedding } else { &graph.head };
+        let embedding = matches!(key, BlockKey::Embedding { .. });
         let mut builder = BlockBuilder::new();
         match pass {
             Pass::Forward => {
@@ -109,7 +109,9 @@ impl Lowering<'_> {
                 Keep::Input if index == 0 => self.layer_input(),
                 Keep::Input => Bytes::ZERO,
             };
-            let mut transient = shard.bytes(operation.region, operation.output);
+            let mut transient = shard.bytes(operation.region, operation.output)
+                + self.gathered(operation, Pass::Forward)
+                + shard.bytes(Region::Tensor, operation.saved.forward_scratch);
             if keep != Keep::Everything {
                 // What is not kept still lives while its operation runs.
                 transient +=
@@ -127,6 +129,24 @@ impl Lowering<'_> {
             }
             self.operation_forward(builder, operation, pass, memory);
         }
+    }
+
+    /// Under sequence parallelism: the whole tensor that a linear layer gathers (the input of a
+    /// column-parallel one, in backward the gradient of a row-parallel one's output) or scatters.
+    fn gathered(&self, operation: &Operation, pass: Pass) -> Bytes {
+        let shard = &self.layout.shard;
+        let OperationKind::Linear { input, output, parallel, .. } = operation.kind else {
+            return Bytes::ZERO;
+        };
+        if !shard.sequence_parallel {
+            return Bytes::ZERO;
+        }
+        let columns = match (parallel, pass) {
+            (Parallel::Column, _) => input,
+            (Parallel::Row, _) => output,
+            (Parallel::Whole, _) => return Bytes::ZERO,
+        };
+        Bytes::new(shard.tokens() as f64 * columns as f64 * self.width())
     }
 
     /// Bytes of a layer's input on a rank.
@@ -278,6 +298,7 @@ impl Lowering<'_> {
         recompute: Recompute,
     ) {
         let shard = self.layout.shard;
+        let is_layer = operations.iter().any(|operation| operation.attention_core);
         let mut core_is_there = recompute != Recompute::Selective;
         let mut arriving = EventId::NONE;
         self.hidden_exchanges(builder, operations, Pass::Backward);
@@ -293,11 +314,22 @@ impl Lowering<'_> {
             if recompute == Recompute::Full && index == 0 {
                 kept += self.layer_input();
             }
-            // The gradients of output and input.
+            // The gradients of output and input; that of the residual stream waits for its branch.
             let input = index.checked_sub(1).map_or(operation, |before| &operations[before]);
+            let waiting = if operation.region == Region::Tensor && index > 0 && is_layer {
+                self.layer_input()
+            } else {
+                Bytes::ZERO
+            };
             let transient = shard.bytes(operation.region, operation.output)
-                + shard.bytes(input.region, input.output);
-            let memory = backward_effect(kept, transient);
+                + shard.bytes(input.region, input.output)
+                + shard.bytes(Region::Tensor, operation.saved.backward_scratch)
+                + self.gathered(operation, Pass::Backward)
+                + waiting;
+            let mut memory = backward_effect(kept, transient);
+            if operation.name == EMBEDDING {
+                memory = self.with_table_gradient(memory);
+            }
             if let OperationKind::Exchange { phase, .. } = operation.kind
                 && self.runs_beside(operations, index)
             {

@@ -36,6 +36,17 @@ impl Lowering<'_> {
         bytes: Bytes,
         (gemm, memory): (Action, MemoryEffect),
     ) {
+        if kind == CollectiveKind::AllGather
+            && self.scenario.stack.overlap_tp_own_part
+            && let Some((own, rest)) = self.split_gemm(gemm)
+        {
+            let gathered = self.collective(label, pass, GroupKind::Tensor, kind, bytes);
+            let end = builder.fork(gathered, Stream::Tensor, EventId::NONE);
+            builder.compute(own, MemoryEffect::default());
+            builder.join(end);
+            builder.compute(rest, memory);
+            return;
+        }
         let is_fp4 = matches!(dtype, DType::Nvfp4);
         let share = self.scenario.stack.overlap_tp_fraction.clamp(0.0, 1.0);
         let share = if is_fp4 { 0.0 } else { share };
@@ -56,6 +67,22 @@ impl Lowering<'_> {
         if let (false, Some(work)) = (gather, exposed) {
             builder.serial(work, Stream::Tensor);
         }
+    }
+
+    /// A product of gathered rows as those that a rank has itself, and the others.
+    fn split_gemm(&mut self, gemm: Action) -> Option<(Action, Action)> {
+        let Action::Work(work) = gemm else { return None };
+        let (name, pass, kernel) = self.works.kernel_of(work)?;
+        let Kernel::Gemm { m, .. } = kernel else { return None };
+        let own = m / self.layout.shard.tp;
+        let mut part = |rows: u64| {
+            let mut kernel = kernel;
+            if let Kernel::Gemm { m, .. } = &mut kernel {
+                *m = rows;
+            }
+            Action::Work(self.works.kernel(name, pass, kernel))
+        };
+        Some((part(own), part(m - own)))
     }
 
     /// Forward: a gather of the input under sequence parallelism, the product, a sum of the output
@@ -199,6 +226,8 @@ impl Lowering<'_> {
         let rows = shard.linear_rows(linear.parallel);
         let wgrad = shard.linear_wgrad(rows, widths, dtype);
         let work = self.works.kernel(linear.name, pass, wgrad);
+        let in_layer = linear.quantised;
+        let memory = self.with_weight_gradient(memory, (widths.0 * widths.1) as f64, in_layer);
         builder.compute(Action::Work(work), memory);
         let mut extra = |lowering: &mut Self, label, kind, read: f64, write: f64| {
             let kernel = Kernel::Memory { kind, read: Bytes::new(read), write: Bytes::new(write) };

@@ -211,6 +211,7 @@ pub(super) fn stack(stack: &Stack, problems: &mut Vec<Problem>) {
     range.share("elementwise_bandwidth_fraction", stack.elementwise_bandwidth_fraction);
     range.share("softmax_bandwidth_fraction", stack.softmax_bandwidth_fraction);
     range.share("optimizer_bandwidth_fraction", stack.optimizer_bandwidth_fraction);
+    range.share("permute_bandwidth_fraction", stack.permute_bandwidth_fraction);
     if stack.gradient_bucket < LEAST_BUCKET {
         let message = format!("must be at least {LEAST_BUCKET}");
         range.refuse("gradient_bucket", stack.gradient_bucket, message);
