@@ -36,6 +36,10 @@ pub struct Stack {
     /// Where a weight's gradient lives before it is in the gradient buffer.
     #[serde(default)]
     pub weight_gradient: WeightGradient,
+    /// Whether a stage keeps what it sent to the next one until its gradient comes back (the engines
+    /// of DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
+    #[serde(default)]
+    pub keeps_sent_activations: bool,
     /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,
     /// Transformer Engine); the functions of PyTorch do not.
     #[serde(default)]
@@ -103,7 +107,8 @@ pub struct Stack {
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
     pub overlap_parameter_gather: bool,
-    /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
+    /// Share of a tensor-parallel gather that pipelines with its GEMM (0 for none); of a scatter
+    /// it is less by the last of tp parts.
     pub overlap_tp_fraction: f64,
     /// Whether a GEMM whose input is gathered first multiplies the rank's own part of it, beside
     /// the gather.
@@ -247,7 +252,8 @@ pub enum WeightGradient {
     /// Engine's `get_dummy_wgrad`).
     KeptByShape,
     /// Gradients of all weights stay until the backward of the micro-batch has ended, and are
-    /// accumulated then (nanotron's `FP32GradientAccumulator`).
+    /// accumulated then (nanotron's `FP32GradientAccumulator`, DeepSpeed's `BF16_Optimizer`), where
+    /// the buffer has another format; else autograd accumulates.
     UntilBackwardEnds,
 }
 

@@ -24,3 +24,4 @@ mod rows;
 mod scenarios;
 mod tidy;
 mod trace_file;
+mod validation;

@@ -1,7 +1,7 @@
 //! What instructions and roles do to memory.
 
 use super::{ChunkContents, Lowering};
-use crate::graph::OperationKind;
+use crate::graph::{OperationKind, Region};
 use crate::plan::StageState;
 use crate::program::{MemoryEffect, StaticMemory};
 use crate::spec::{LayerKind, WeightGradient};
@@ -67,9 +67,29 @@ impl Lowering<'_> {
         widths.collect()
     }
 
+    /// What a stage keeps of a forward that it has sent on, until the gradient comes back.
+    pub(super) fn kept_output(&self) -> Bytes {
+        if !self.scenario.stack.keeps_sent_activations {
+            return Bytes::ZERO;
+        }
+        let hidden = self.scenario.model.hidden_size as f64;
+        self.layout.shard.bytes(Region::Sequence, hidden * self.width())
+    }
+
+    /// Where gradients of weights live before they are in the buffer.
+    fn weight_gradient_mode(&self) -> WeightGradient {
+        let shard = &self.layout.shard;
+        match self.scenario.stack.weight_gradient {
+            WeightGradient::UntilBackwardEnds if shard.gradient == shard.activation => {
+                WeightGradient::Transient
+            }
+            mode => mode,
+        }
+    }
+
     /// Empty gradients that the stack keeps, one for each shape of a layer's weights.
     fn kept_weight_gradients(&self, stage: usize) -> Bytes {
-        let kept = self.scenario.stack.weight_gradient == WeightGradient::KeptByShape;
+        let kept = self.weight_gradient_mode() == WeightGradient::KeptByShape;
         if !kept || self.layout.layers_on(stage) == 0 || self.is_fully_sharded() {
             return Bytes::ZERO;
         }
@@ -92,7 +112,7 @@ impl Lowering<'_> {
         parameters: f64,
         in_layer: bool,
     ) -> MemoryEffect {
-        let mode = self.scenario.stack.weight_gradient;
+        let mode = self.weight_gradient_mode();
         if self.is_fully_sharded() || (mode == WeightGradient::KeptByShape && in_layer) {
             return effect;
         }
@@ -126,12 +146,12 @@ impl Lowering<'_> {
 
     fn keeps_table_gradient(&self) -> bool {
         let tied_here = self.scenario.model.tied_embeddings && self.layout.stage_layers.len() == 1;
-        self.scenario.stack.weight_gradient == WeightGradient::UntilBackwardEnds && !tied_here
+        self.weight_gradient_mode() == WeightGradient::UntilBackwardEnds && !tied_here
     }
 
     /// Gradients that the backward of a chunk leaves to be accumulated after its end.
     pub(super) fn gradients_left(&self, contents: ChunkContents) -> Bytes {
-        let until_end = self.scenario.stack.weight_gradient == WeightGradient::UntilBackwardEnds;
+        let until_end = self.weight_gradient_mode() == WeightGradient::UntilBackwardEnds;
         if !until_end || self.is_fully_sharded() {
             return Bytes::ZERO;
         }
