@@ -131,7 +131,8 @@ impl<'a> Reader<'a> {
         let known = self.stacks.entry(stack.clone()).or_insert_with(|| stack_for(sources, &stack));
         let Some(stack_file) = known.clone() else {
             return Err(row.fault(format!(
-                "there is no stack `{stack}`, nor one of its family; give one by --data or --stack"
+                "there is no stack `{stack}`, nor one of its family; `stepcast list stacks` shows \
+                 those that are known, --data adds yours"
             )));
         };
         if stack_file != stack {
