@@ -107,7 +107,7 @@ impl Lowering<'_> {
                 Keep::Input => Bytes::ZERO,
             };
             let mut transient = shard.bytes(operation.region, operation.output)
-                + self.gathered_beside(operation, Pass::Forward)
+                + self.gathered_beside(operation)
                 + shard.bytes(Region::Tensor, operation.saved.forward_scratch);
             if keep != Keep::Everything {
                 // What is not kept still lives while its operation runs.
@@ -120,7 +120,7 @@ impl Lowering<'_> {
 
     /// Under sequence parallelism: the whole tensor that a linear layer gathers (the input of a
     /// column-parallel one, in backward the gradient of a row-parallel one's output) or scatters.
-    fn gathered_beside(&self, operation: &Operation, pass: Pass) -> Bytes {
+    fn gathered_beside(&self, operation: &Operation) -> Bytes {
         let shard = &self.layout.shard;
         let OperationKind::Linear { input, output, parallel, .. } = operation.kind else {
             return Bytes::ZERO;
@@ -128,9 +128,9 @@ impl Lowering<'_> {
         if !shard.sequence_parallel {
             return Bytes::ZERO;
         }
-        let columns = match (parallel, pass) {
-            (Parallel::Column, _) => input,
-            (Parallel::Row, _) => output,
+        let columns = match parallel {
+            Parallel::Column => input,
+            Parallel::Row => output,
         };
         Bytes::new(shard.tokens() as f64 * columns as f64 * self.width())
     }
@@ -301,7 +301,7 @@ impl Lowering<'_> {
             let transient = shard.bytes(operation.region, operation.output)
                 + shard.bytes(input.region, input.output)
                 + shard.bytes(Region::Tensor, operation.saved.backward_scratch)
-                + self.gathered_beside(operation, Pass::Backward)
+                + self.gathered_beside(operation)
                 + waiting;
             let mut effect = backward_effect(kept, transient);
             if operation.name == EMBEDDING {
