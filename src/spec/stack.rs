@@ -36,8 +36,8 @@ pub struct Stack {
     /// Where a weight's gradient lives before it is in the gradient buffer.
     #[serde(default)]
     pub weight_gradient: WeightGradient,
-    /// Whether a stage keeps what it sent to the next one until its gradient comes back (engines of
-    /// DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
+    /// Whether a stage keeps what it sent to the next one until its gradient comes back (the
+    /// engines of DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
     #[serde(default)]
     pub keeps_sent_activations: bool,
     /// Whether what a collective has gathered stays with its stream until the device gets there
@@ -115,7 +115,8 @@ pub struct Stack {
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
     pub overlap_parameter_gather: bool,
-    /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
+    /// Share of a tensor-parallel gather that pipelines with its GEMM (0 for none); of a scatter
+    /// it is less by the last of tp parts.
     pub overlap_tp_fraction: f64,
     /// Whether a GEMM whose input is gathered first multiplies the rank's own part of it, beside
     /// the gather.

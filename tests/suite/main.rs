@@ -23,3 +23,4 @@ mod rows;
 mod scenarios;
 mod tidy;
 mod trace_file;
+mod validation;

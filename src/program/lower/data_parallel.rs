@@ -157,7 +157,7 @@ impl Lowering<'_> {
 
     /// Bytes of gathered parameters: those of layers travel in the format of products where the
     /// stack keeps them so.
-    fn gathered(&self, layers: f64, others: f64) -> Bytes {
+    fn gathered_bytes(&self, layers: f64, others: f64) -> Bytes {
         let stack = &self.scenario.stack;
         let width = stack.parameter_gather_dtype.map_or_else(|| self.width(), |it| it.bytes());
         let linear = self.layout.shard.linear;
@@ -170,8 +170,8 @@ impl Lowering<'_> {
     fn gathered_part(&self, role: &RoleBuilder, part: Part) -> Bytes {
         let parameters = Self::part_parameters(role, part);
         match part {
-            Part::Layer(_) => self.gathered(parameters, 0.0),
-            _ => self.gathered(0.0, parameters),
+            Part::Layer(_) => self.gathered_bytes(parameters, 0.0),
+            _ => self.gathered_bytes(0.0, parameters),
         }
     }
 
@@ -234,7 +234,7 @@ impl Lowering<'_> {
             if contents.head {
                 others += role.state.head_parameters;
             }
-            let bytes = self.gathered(layers * role.state.layer_parameters, others);
+            let bytes = self.gathered_bytes(layers * role.state.layer_parameters, others);
             let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
             if bytes == Bytes::ZERO {
                 continue;

@@ -26,8 +26,10 @@ impl Lowering<'_> {
     }
 
     /// A gather or scatter around a GEMM, of which the stack pipelines a share with it: the share
-    /// runs beside the GEMM, the rest before (gather) or after (scatter). Transformer Engine's
-    /// userbuffers pipeline no fp4: recipes turn them off there.
+    /// runs beside the GEMM, the rest before (gather) or after (scatter). A product in as many
+    /// parts as ranks begins with the part that is there, but its last part is scattered after it
+    /// (ring exchange of Transformer Engine's userbuffers). They pipeline no fp4: recipes turn
+    /// them off there.
     fn pipelined(
         &mut self,
         builder: &mut BlockBuilder,
@@ -49,7 +51,11 @@ impl Lowering<'_> {
         }
         let is_fp4 = matches!(dtype, DType::Nvfp4);
         let share = self.scenario.stack.overlap_tp_fraction.clamp(0.0, 1.0);
-        let share = if is_fp4 { 0.0 } else { share };
+        let share = match kind {
+            _ if is_fp4 => 0.0,
+            CollectiveKind::ReduceScatter => share * (1.0 - 1.0 / self.layout.shard.tp as f64),
+            _ => share,
+        };
         let part = |lowering: &mut Self, share: f64| {
             (share > 0.0)
                 .then(|| lowering.collective(label, pass, GroupKind::Tensor, kind, bytes * share))

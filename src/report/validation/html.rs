@@ -33,8 +33,8 @@ pub fn write_html(validation: &Validation, out: &mut dyn Write) -> io::Result<()
                 h1 { "Measured and predicted training steps" }
                 (table(&FAMILY_COLUMNS, &family_rows(validation)))
                 p.note {
-                    "MAPE, median, P95 and bias are of step time; memory is the MAPE of peak memory; "
-                    "tau and regret are over runs that share model, machine and batch; sign and "
+                    "MAPE, median, P95 and bias are of step time; memory is the MAPE of peak "
+                    "memory; tau and regret are over runs that share model, machine and batch; sign and "
                     "ratio over pairs of them that differ in one key of plan or stack."
                 }
                 (PreEscaped(chart))
