@@ -21,6 +21,7 @@ impl Builder<'_> {
             output: self.width() * model.vocabulary_size as f64,
             region: Region::Tensor,
             attention_core: false,
+            beside_exchange: false,
         };
         let reduce = Operation {
             name: "loss reduce",
@@ -29,6 +30,7 @@ impl Builder<'_> {
             output: 0.0,
             region: Region::Sequence,
             attention_core: false,
+            beside_exchange: false,
         };
         vec![self.norm("final norm"), logits, reduce, self.cross_entropy()]
     }
@@ -73,6 +75,7 @@ impl Builder<'_> {
             output: 0.0,
             region: Region::Tensor,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 

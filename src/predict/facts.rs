@@ -7,7 +7,7 @@ use crate::graph::{Graph, Operation, OperationKind, Parallel};
 use crate::plan::Layout;
 use crate::program::{Action, Launch, Program, Step};
 use crate::sim::Outcome;
-use crate::spec::{Recompute, Scenario};
+use crate::spec::{LayerKind, Recompute, Scenario};
 use crate::units::{Bytes, Flops};
 
 /// Gathers the facts of a step.
@@ -40,21 +40,21 @@ pub(super) fn step_facts(
 
 /// Arithmetic of a sequence that backward does again.
 fn repeated_flops(scenario: &Scenario, layout: &Layout, graph: &Graph) -> Flops {
-    let per_layer: Flops = match scenario.plan.recompute {
-        Recompute::None => Flops::ZERO,
-        Recompute::Selective => sum(scenario, graph, |operation| operation.attention_core),
-        Recompute::Full => sum(scenario, graph, |_| true),
+    let repeats = |operation: &Operation| match scenario.plan.recompute {
+        Recompute::None => false,
+        Recompute::Selective => operation.attention_core,
+        Recompute::Full => true,
     };
-    let covered: u64 = (0..layout.stage_layers.len())
-        .map(|stage| layout.layers_on(stage))
-        .map(|layers| scenario.recompute_layers().unwrap_or(layers).min(layers))
-        .sum();
-    per_layer * covered as f64
-}
-
-fn sum(scenario: &Scenario, graph: &Graph, which: impl Fn(&Operation) -> bool) -> Flops {
     let length = scenario.training.sequence_length;
-    graph.layer.iter().filter(|it| which(it)).map(|it| it.forward_flops(length)).sum()
+    let of_kind = |kind: LayerKind| -> Flops {
+        let operations = graph.layer(kind).iter().filter(|it| repeats(it));
+        operations.map(|it| it.forward_flops(length)).sum()
+    };
+    let covered = scenario.recompute_layers().unwrap_or(u64::MAX);
+    (0..layout.stage_layers.len())
+        .flat_map(|stage| layout.kinds_on(stage).take(covered.min(1 << 20) as usize))
+        .map(of_kind)
+        .sum()
 }
 
 /// Memory at the peak of the rank of each stage that holds most.
@@ -116,13 +116,13 @@ fn held_by_streams(scenario: &Scenario, layout: &Layout, stage: usize) -> Bytes 
         return Bytes::ZERO;
     }
     let graph = Graph::build(&scenario.model, stack, &scenario.training);
-    let gathered = graph.layer.iter().filter_map(|operation| match operation.kind {
+    let operations = layout.kinds_on(stage).flat_map(|kind| graph.layer(kind));
+    let gathered = operations.filter_map(|operation| match operation.kind {
         OperationKind::Linear { input, parallel: Parallel::Column, .. } => Some(input),
         _ => None,
     });
-    let width = shard.activation.bytes();
-    let layer = shard.tokens() as f64 * gathered.sum::<u64>() as f64 * width;
-    Bytes::new(layer) * layout.layers_on(stage) as f64
+    let values = shard.tokens() as f64 * gathered.sum::<u64>() as f64;
+    Bytes::new(values * shard.activation.bytes())
 }
 
 /// How often a rank of each role runs each work, blocks opened: `[role][work]`.

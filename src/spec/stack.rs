@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::units::{Bytes, Seconds};
-use crate::work::{AttentionFamily, DType};
+use crate::work::{AttentionFamily, DType, Dispatcher};
 
 /// A software stack, as far as it shapes a step.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -211,6 +211,36 @@ pub struct Stack {
     /// Share by which the caching allocator's reservation exceeds what is allocated.
     pub allocator_overhead_fraction: f64,
 
+    // Mixture of experts.
+    /// How tokens get to the ranks of their experts; the pairwise all-to-all when absent.
+    #[serde(default)]
+    pub dispatcher: Dispatcher,
+    /// Whether scores, top-k and their normalisation are few kernels (Transformer Engine's router
+    /// fusion); a chain when absent.
+    #[serde(default)]
+    pub fused_router: bool,
+    /// Whether rows are put in order without a sort of their own (permute fusion).
+    #[serde(default)]
+    pub fused_permute: bool,
+    /// Share of memory bandwidth that putting rows in the order of their experts reaches.
+    #[serde(default = "permute_fraction")]
+    pub permute_bandwidth_fraction: f64,
+    /// Whether one launch multiplies all experts of a rank; when absent each expert is a launch
+    /// (Transformer Engine's `GroupedLinear`: cuBLAS on several streams).
+    #[serde(default)]
+    pub fused_grouped_gemm: bool,
+    /// Whether rotary embedding of latent attention is a kernel for queries and one for keys and
+    /// values (Megatron-core's experimental fusion); a chain of slices and copies when absent.
+    #[serde(default)]
+    pub fused_latent_rotary: bool,
+    /// Whether shared experts run beside the exchange of tokens.
+    #[serde(default)]
+    pub overlap_shared_experts: bool,
+    /// Share of the exchanges of tokens that runs beside the compute of another micro-batch;
+    /// none when absent.
+    #[serde(default)]
+    pub overlap_exchange_fraction: f64,
+
     /// Where each number comes from, by key.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
@@ -237,6 +267,12 @@ pub enum WeightGradient {
 
 fn one() -> f64 {
     1.0
+}
+
+/// `MooreThreads/SimuMax` measured 0.19 to 0.46 of the peak forward and 0.19 to 0.22 backward on
+/// A100 (`docs/system.md` and `simu_tools`).
+fn permute_fraction() -> f64 {
+    0.3
 }
 
 /// How the scale of an fp8 tensor is found before it is quantised.

@@ -7,6 +7,7 @@ mod cli;
 mod comparison;
 mod data_files;
 mod engine;
+mod experts;
 mod generated;
 mod hand_computed;
 mod measured_attention;

@@ -105,14 +105,14 @@ impl Lowering<'_> {
         let widths = shard.linear_widths(linear.input, linear.output, linear.parallel);
         let (tokens, width) = (shard.tokens() as f64, self.width());
         let region =
-            if linear.parallel == Parallel::Column { Region::Sequence } else { Region::Tensor };
+            if linear.parallel == Parallel::Row { Region::Tensor } else { Region::Sequence };
         let whole = tokens * linear.input as f64;
         let (values, parts) = match linear.parallel {
             Parallel::Column => (whole, 1.0 / shard.fraction(region)),
-            Parallel::Row => (whole * shard.fraction(region), 1.0),
+            Parallel::Row | Parallel::Whole => (whole * shard.fraction(region), 1.0),
         };
         self.quantise(builder, pass, dtype, values, parts);
-        let kernel = shard.linear_forward(widths, dtype);
+        let kernel = shard.linear_forward(shard.linear_rows(linear.parallel), widths, dtype);
         let gemm = (Action::Work(self.works.kernel(linear.name, pass, kernel)), memory);
         let input_bytes = self.operand_bytes(whole, dtype);
         let output_bytes = Bytes::new(tokens * linear.output as f64 * width);
@@ -174,11 +174,11 @@ impl Lowering<'_> {
             if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
         let whole = tokens * linear.output as f64;
         let (values, parts) = match linear.parallel {
-            Parallel::Column => (whole * shard.fraction(region), 1.0),
+            Parallel::Column | Parallel::Whole => (whole * shard.fraction(region), 1.0),
             Parallel::Row => (whole, 1.0 / shard.fraction(region)),
         };
         self.quantise(builder, pass, dtype, values, parts);
-        let dgrad = shard.linear_dgrad(widths, dtype);
+        let dgrad = shard.linear_dgrad(shard.linear_rows(linear.parallel), widths, dtype);
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =
             (linear.parallel == Parallel::Column, shard.tp > 1, shard.sequence_parallel);
@@ -188,7 +188,7 @@ impl Lowering<'_> {
             let work = tensor(self, "tp all-gather", CollectiveKind::AllGather, linear.input);
             regathered = builder.fork(work, Stream::Tensor, EventId::NONE);
         }
-        if !column && sequence {
+        if linear.parallel == Parallel::Row && sequence {
             let bytes = self.operand_bytes(whole, dtype);
             let label = ("tp all-gather", pass);
             let kind = (CollectiveKind::AllGather, dtype);
@@ -230,7 +230,8 @@ impl Lowering<'_> {
         memory: MemoryEffect,
     ) {
         let (pass, shard) = (Pass::Backward, self.layout.shard);
-        let wgrad = shard.linear_wgrad(widths, dtype);
+        let rows = shard.linear_rows(linear.parallel);
+        let wgrad = shard.linear_wgrad(rows, widths, dtype);
         let work = self.works.kernel(linear.name, pass, wgrad);
         let in_layer = linear.quantised;
         let memory = self.with_weight_gradient(memory, (widths.0 * widths.1) as f64, in_layer);
@@ -245,7 +246,7 @@ impl Lowering<'_> {
             extra(self, "gradient accumulation", MemoryKernel::Copy, 2.0 * bytes, bytes);
         }
         if linear.bias {
-            let bytes = shard.tokens() as f64 * widths.1 as f64 * self.width();
+            let bytes = rows as f64 * widths.1 as f64 * self.width();
             extra(self, "bias gradient", MemoryKernel::Pointwise, bytes, 0.0);
         }
     }
