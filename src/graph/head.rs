@@ -95,7 +95,8 @@ impl Builder<'_> {
         let (kept, forward, backward) = match (stack.fused_cross_entropy, stack.fp32_logits) {
             (true, false) => (width, 0.0, if in_place { -width } else { 0.0 }),
             (true, true) => (full, width, 0.0),
-            (false, _) if stack.compile => (full + width, 0.0, 0.0),
+            // Compiled, casts and logarithms stay in registers; backward makes them again.
+            (false, _) if stack.compile => (width, 0.0, 0.0),
             (false, true) if in_place => (full, full, 0.0),
             (false, true) => (full, full, 2.0 * full - width),
             (false, false) => (2.0 * width, 0.0, 0.0),

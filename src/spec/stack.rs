@@ -40,6 +40,11 @@ pub struct Stack {
     /// engines of DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
     #[serde(default)]
     pub keeps_sent_activations: bool,
+    /// Whether what a collective has gathered stays with its stream until the device gets there
+    /// (`record_stream` of PyTorch, unless `TORCH_NCCL_AVOID_RECORD_STREAMS`, which Megatron-LM
+    /// sets): a host that runs ahead then takes a new block for each layer.
+    #[serde(default)]
+    pub records_streams: bool,
     /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,
     /// Transformer Engine); the functions of PyTorch do not.
     #[serde(default)]
@@ -74,6 +79,9 @@ pub struct Stack {
     pub parameter_dtype: Option<DType>,
     /// Format in which gradients accumulate.
     pub gradient_dtype: DType,
+    /// Whether the software knows no other format of gradients, whatever a table of runs assumes.
+    #[serde(default)]
+    pub fixed_gradient_dtype: bool,
     /// Format in which gradients travel between replicas.
     pub gradient_reduce_dtype: DType,
     /// Format of the main copy of parameters; absent when the parameters themselves are it.

@@ -3,6 +3,7 @@
 use toml::{Table as Toml, Value};
 
 use crate::calibrate::{Fault, Row};
+use crate::spec::{PipelineBalance, Stack};
 
 /// Width of a head that large models have.
 const HEAD_WIDTH: u64 = 128;
@@ -20,11 +21,28 @@ pub(super) struct Described<'a> {
     pub(super) row: &'a Row<'a>,
     pub(super) gpu: &'a str,
     pub(super) stack: &'a str,
-    /// Whether the stack spreads layers over stages itself.
-    pub(super) balances_stages: bool,
+    pub(super) habits: Habits,
     pub(super) cluster: &'a str,
     /// The fit of the cluster, where there is one.
     pub(super) fit: Option<&'a str>,
+}
+
+/// What a stack does whatever a row says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Habits {
+    /// Spreads layers over stages itself.
+    balances_stages: bool,
+    /// Knows one format of gradients.
+    fixes_gradients: bool,
+}
+
+impl Habits {
+    pub(super) fn of(stack: &Stack) -> Self {
+        Self {
+            balances_stages: stack.pipeline_balance != PipelineBalance::Layers,
+            fixes_gradients: stack.fixed_gradient_dtype,
+        }
+    }
 }
 
 impl Described<'_> {
@@ -147,7 +165,7 @@ impl Described<'_> {
         if let Some(attention) = row.text("attention") {
             set("attention", text(attention));
         }
-        if let Some(format) = row.text("grad_dtype") {
+        if let Some(format) = row.text("grad_dtype").filter(|_| !self.habits.fixes_gradients) {
             set("gradient_dtype", text(format));
             set("gradient_reduce_dtype", text(format));
         }
@@ -233,7 +251,7 @@ impl Described<'_> {
     /// if that makes it even (Megatron-LM `--account-for-embedding-in-pipeline-split`); else the
     /// first and the last chunk, which carry them, get the fewer ones.
     fn spread(&self, chunks: u64) -> Result<Spread, Fault> {
-        if self.balances_stages {
+        if self.habits.balances_stages {
             return Ok(Spread::Even);
         }
         let layers = self.row.count("layers")? as u64;

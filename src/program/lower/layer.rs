@@ -110,7 +110,7 @@ impl Lowering<'_> {
                 Keep::Input => Bytes::ZERO,
             };
             let mut transient = shard.bytes(operation.region, operation.output)
-                + self.gathered_beside(operation, Pass::Forward)
+                + self.gathered_beside(operation)
                 + shard.bytes(Region::Tensor, operation.saved.forward_scratch);
             if keep != Keep::Everything {
                 // What is not kept still lives while its operation runs.
@@ -133,7 +133,7 @@ impl Lowering<'_> {
 
     /// Under sequence parallelism: the whole tensor that a linear layer gathers (the input of a
     /// column-parallel one, in backward the gradient of a row-parallel one's output) or scatters.
-    fn gathered_beside(&self, operation: &Operation, pass: Pass) -> Bytes {
+    fn gathered_beside(&self, operation: &Operation) -> Bytes {
         let shard = &self.layout.shard;
         let OperationKind::Linear { input, output, parallel, .. } = operation.kind else {
             return Bytes::ZERO;
@@ -141,10 +141,10 @@ impl Lowering<'_> {
         if !shard.sequence_parallel {
             return Bytes::ZERO;
         }
-        let columns = match (parallel, pass) {
-            (Parallel::Column, _) => input,
-            (Parallel::Row, _) => output,
-            (Parallel::Whole, _) => return Bytes::ZERO,
+        let columns = match parallel {
+            Parallel::Column => input,
+            Parallel::Row => output,
+            Parallel::Whole => return Bytes::ZERO,
         };
         Bytes::new(shard.tokens() as f64 * columns as f64 * self.width())
     }
@@ -324,7 +324,7 @@ impl Lowering<'_> {
             let transient = shard.bytes(operation.region, operation.output)
                 + shard.bytes(input.region, input.output)
                 + shard.bytes(Region::Tensor, operation.saved.backward_scratch)
-                + self.gathered_beside(operation, Pass::Backward)
+                + self.gathered_beside(operation)
                 + waiting;
             let mut memory = backward_effect(kept, transient);
             if operation.name == EMBEDDING {

@@ -182,8 +182,9 @@ impl Lowering<'_> {
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =
             (linear.parallel == Parallel::Column, shard.tp > 1, shard.sequence_parallel);
+        let regathers = column && sequence;
         let mut regathered = EventId::NONE;
-        if column && sequence && beside {
+        if regathers && beside {
             let work = tensor(self, "tp all-gather", CollectiveKind::AllGather, linear.input);
             regathered = builder.fork(work, Stream::Tensor, EventId::NONE);
         }
@@ -207,7 +208,7 @@ impl Lowering<'_> {
                 summed = builder.fork(work, Stream::Tensor, EventId::NONE);
             } else {
                 builder.serial(work, Stream::Tensor);
-                if sequence {
+                if regathers {
                     let kind = CollectiveKind::AllGather;
                     let work = tensor(self, "tp all-gather", kind, linear.input);
                     builder.serial(work, Stream::Tensor);
