@@ -17,6 +17,13 @@ pub struct Stack {
     // Kernels.
     /// Implementation of the attention core.
     pub attention: AttentionFamily,
+    /// Time of the attention core's forward as this stack calls it over the bare kernel of its
+    /// family: another kernel under the family's name, copies of layouts, padding; 1 when absent.
+    #[serde(default = "one")]
+    pub attention_forward_factor: f64,
+    /// The same for its backward.
+    #[serde(default = "one")]
+    pub attention_backward_factor: f64,
     /// Whether scale, mask and softmax of unfused attention are one kernel.
     pub fused_softmax: bool,
     /// Whether a bias is added inside the activation kernel (bias-GELU, bias-SwiGLU).
@@ -124,6 +131,10 @@ pub struct Stack {
     /// Where each number comes from, by key.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// How gradients are reduced over replicas.

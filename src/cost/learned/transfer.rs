@@ -80,7 +80,9 @@ impl<F: Form> Estimator<F> {
             .collect();
         near.sort_by(|left, right| left.0.total_cmp(&right.0));
         let Some((nearest, on, _)) = near.first().copied() else { return Ok(None) };
-        near.retain(|one| one.0 <= nearest + SPREAD);
+        // The same chip says more than any other.
+        let reach = if nearest < SAME_CHIP { SAME_CHIP } else { nearest + SPREAD };
+        near.retain(|one| one.0 <= reach);
         near.truncate(NEIGHBOURS);
         // A distance of nothing is the same chip under another name.
         let weight = |distance: f64| 1.0 / (distance + 0.05);
