@@ -1,15 +1,21 @@
 //! From a timeline to numbers; pure, and blind to who made the timeline.
 
 mod account;
+mod accuracy;
 mod compare;
 mod facts;
+mod ranking;
 mod summary;
 mod uncertainty;
+mod validation;
 
 pub use account::{Account, Part, account, accounts};
+pub use accuracy::{Errors, quantile};
 pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
 pub use facts::{Evidence, StageMemory, StepFacts};
+pub use ranking::{Order, Pairs, Timed, regret};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};
 pub use uncertainty::{SIGMAS_OF_80_PERCENT, StepErrors};
+pub use validation::{Family, Identity, MemoryErrors, Run, Validation};

@@ -13,7 +13,7 @@ mod provenance;
 mod solve;
 mod table;
 
-pub use accuracy::{Checked, Group, groups, overall, quantile, residuals};
+pub use accuracy::{Checked, Group, groups, overall, residuals};
 pub use boost::Growth;
 pub use hardware::Hardware;
 pub use kind::{CheckOptions, KINDS, Kind, LearnOptions, Learned, Progress, kinds_of};

@@ -17,6 +17,7 @@ pub(crate) mod output;
 mod schema;
 mod simulate;
 mod style;
+mod validate;
 
 /// Simulates a training step of a large language model on a cluster.
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Learn cost models from measured tables, or check them against tables
     Calibrate(calibrate::CalibrateArgs),
+    /// Predict measured training runs and tell the errors by family
+    Validate(validate::ValidateArgs),
     /// Check a scenario without simulating it
     Check(check::CheckArgs),
     /// List what ships and what your own folders add
@@ -60,6 +63,7 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people.
+    #[value(alias = "table")]
     Text,
     /// For programs.
     Json,
@@ -110,6 +114,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Simulate(args) => simulate::run(&args, &context),
         Command::Compare(args) => compare::run(&args, &context),
         Command::Calibrate(args) => calibrate::run(&args, &context),
+        Command::Validate(args) => validate::run(&args, &context),
         Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Schema(args) => schema::run(&args),

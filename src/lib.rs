@@ -38,6 +38,7 @@ pub mod spec;
 pub mod timeline;
 pub mod topology;
 pub mod units;
+pub mod validate;
 pub mod work;
 
 pub use predict::{Detail, Prediction, SimulateError, simulate};

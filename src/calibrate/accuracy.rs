@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::analysis::SIGMAS_OF_80_PERCENT;
+use crate::analysis::{SIGMAS_OF_80_PERCENT, quantile};
 use crate::spec::Residuals;
 
 /// A measured row and what was predicted for it.
@@ -89,15 +89,6 @@ pub fn residuals(pairs: &[(f64, f64)]) -> Residuals {
         p95_ape: quantile(&errors, 0.95),
         bias_time_weighted: predicted / measured - 1.0,
     }
-}
-
-/// Quantile of sorted values, between neighbours by their distance (type 7 of Hyndman and Fan
-/// 1996). Panics without values.
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
-    assert!(!sorted.is_empty(), "quantile of nothing");
-    let place = share.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let (low, high) = (place.floor() as usize, place.ceil() as usize);
-    sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64)
 }
 
 /// Errors by GPU, kind and number format, in this order; a last group of all rows where there are

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::accuracy::{quantile, residuals};
+use super::accuracy::residuals;
 use super::boost::{Growth, grow};
 use super::measured::{Measured, Observation};
 use super::solve::solve;
+use crate::analysis::quantile;
 use crate::cost::{Facts, Features, Trees};
 use crate::spec::{LearnedModel, LearnedTrees, Residuals};
 

@@ -82,7 +82,7 @@ fn refused(fault: &Fault) -> Problems {
 }
 
 /// Reads tables, packed or not.
-fn read_tables(files: &[PathBuf]) -> anyhow::Result<Vec<Table>> {
+pub(super) fn read_tables(files: &[PathBuf]) -> anyhow::Result<Vec<Table>> {
     files.iter().map(|path| read_table(path)).collect()
 }
 

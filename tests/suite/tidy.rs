@@ -40,7 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rand", &["src/sim", "src/explore"]),
     ("rand_pcg", &["src/sim", "src/explore"]),
     ("dary_heap", &["src/des"]),
-    ("toml", &["src/spec"]),
+    ("toml", &["src/spec", "src/validate"]),
     ("schemars", &["src/spec", "src/units", "src/work"]),
     ("strsim", &["src/spec", "src/units"]),
     ("include_dir", &["src/spec"]),

@@ -1,0 +1,144 @@
+//! Tables of measured runs, one row a run.
+
+use std::collections::BTreeMap;
+
+use super::entry::{Entry, Measured, MemoryKind};
+use super::scenario::Described;
+use super::stand_in::{cluster_for, stack_for};
+use crate::calibrate::{Fault, Hardware, Row, Table};
+use crate::spec::{DataSources, Gpu, Kind, Problems, load_part};
+use crate::units::{Bytes, Seconds};
+
+/// Columns without which a table is not one of runs.
+const COLUMNS: [&str; 9] =
+    ["id", "family", "stack", "layers", "hidden", "gpu", "gpus", "global_batch", "step_time_s"];
+
+/// Names that stand in place of those of the rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// The stack of all rows.
+    pub stack: Option<String>,
+    /// The cluster of all rows.
+    pub cluster: Option<String>,
+}
+
+/// The runs of a table. A row that cannot be read stays, with the reason.
+///
+/// # Errors
+/// When the table has not the columns of runs, or a GPU file cannot be read.
+pub fn read_runs(
+    sources: &DataSources,
+    table: &Table,
+    assignment: &Assignment,
+) -> Result<Vec<Entry>, Problems> {
+    for column in COLUMNS {
+        if !table.has(column) {
+            let fault = table.fault(format!("there is no column `{column}`"));
+            let problem = crate::spec::Problem::new("", fault.to_string());
+            let wanted = COLUMNS.join(", ");
+            return Err(problem.hint(format!("tables of runs have at least {wanted}")).into());
+        }
+    }
+    let mut reader = Reader::new(sources, assignment)?;
+    Ok(table.rows().map(|row| reader.entry(&row)).collect())
+}
+
+struct Reader<'a> {
+    sources: &'a DataSources,
+    assignment: &'a Assignment,
+    hardware: Hardware,
+    stacks: BTreeMap<String, Option<String>>,
+    clusters: BTreeMap<(String, String), Option<String>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(sources: &'a DataSources, assignment: &'a Assignment) -> Result<Self, Problems> {
+        let load = |name: String| {
+            let gpu = load_part::<Gpu>(sources, Kind::Gpu, &name)?;
+            Ok::<_, Problems>((name, gpu))
+        };
+        let gpus = sources.names(Kind::Gpu).into_iter().map(load);
+        let hardware = Hardware::new(gpus.collect::<Result<_, _>>()?);
+        Ok(Self {
+            sources,
+            assignment,
+            hardware,
+            stacks: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+        })
+    }
+
+    fn entry(&mut self, row: &Row<'_>) -> Entry {
+        let text = |column: &str| row.text(column).unwrap_or_default().to_owned();
+        let line = format!("{}:{}", row.table.name, row.line);
+        let id = row.text("id").map_or(line, str::to_owned);
+        let step_time = row.is_whole().and_then(|()| row.number("step_time_s"));
+        let positive = step_time.clone().is_ok_and(|seconds| seconds > 0.0);
+        let mut assumed = Vec::new();
+        let scenario = match step_time {
+            Err(fault) => Err(fault.message),
+            Ok(_) if !positive => Err("step_time_s must be above 0".to_owned()),
+            Ok(_) => self.scenario(row, &mut assumed).map_err(|fault| fault.message),
+        };
+        let seconds = if positive { row.number("step_time_s").unwrap_or(0.0) } else { 0.0 };
+        let peak_memory = row
+            .number("peak_mem_gib")
+            .ok()
+            .filter(|gib| *gib > 0.0)
+            .zip(row.text("mem_kind").and_then(MemoryKind::of))
+            .map(|(gib, kind)| (Bytes::new(gib * f64::from(1 << 30)), kind));
+        Entry {
+            id,
+            family: text("family"),
+            source: text("source_ref"),
+            quality: text("quality"),
+            scenario,
+            assumed,
+            measured: Measured { step_time: Seconds::new(seconds), peak_memory },
+        }
+    }
+
+    fn scenario(&mut self, row: &Row<'_>, assumed: &mut Vec<String>) -> Result<String, Fault> {
+        let gpu = row.wanted("gpu")?;
+        let (gpu_name, _) = self.hardware.find(gpu).ok_or_else(|| {
+            row.fault(format!("gpu is `{gpu}`; `stepcast list gpus` shows those that are known"))
+        })?;
+        let gpu_name = gpu_name.to_owned();
+        let stack = match &self.assignment.stack {
+            Some(stack) => stack.clone(),
+            None => row.wanted("stack")?.to_owned(),
+        };
+        let sources = self.sources;
+        let known = self.stacks.entry(stack.clone()).or_insert_with(|| stack_for(sources, &stack));
+        let Some(stack_file) = known.clone() else {
+            return Err(row.fault(format!(
+                "there is no stack `{stack}`, nor one of its family; give one by --data or --stack"
+            )));
+        };
+        if stack_file != stack {
+            assumed.push(format!("stack `{stack}` is taken for `{stack_file}`"));
+        }
+        let cluster = match &self.assignment.cluster {
+            Some(cluster) => cluster.clone(),
+            None => row.text("cluster").unwrap_or_default().to_owned(),
+        };
+        let key = (cluster.clone(), gpu_name.clone());
+        let known = self
+            .clusters
+            .entry(key)
+            .or_insert_with(|| cluster_for(sources, &self.hardware, &cluster, &gpu_name));
+        let Some(cluster_file) = known.clone() else {
+            return Err(row.fault(format!(
+                "there is no cluster `{cluster}`, nor one with such GPUs; give one by --data or \
+                 --cluster"
+            )));
+        };
+        if cluster_file != cluster {
+            assumed.push(format!("cluster `{cluster}` is taken for `{cluster_file}`"));
+        }
+        let is_fitted = sources.names(Kind::Fit).contains(&cluster);
+        let fit = is_fitted.then_some(cluster.as_str());
+        Described { row, gpu: &gpu_name, stack: &stack_file, cluster: &cluster_file, fit }
+            .to_toml(assumed)
+    }
+}
