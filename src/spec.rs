@@ -31,5 +31,7 @@ pub use plan::{ContextParallel, Plan, Recompute, Schedule};
 pub use problem::{Place, Problem, Problems, SourceFile};
 pub use scenario::Scenario;
 pub use schema::{part_schema, scenario_schema};
-pub use stack::{GradientReduce, MeshAxis, Stack};
+pub use stack::{
+    FsdpCopies, GradientReduce, MeshAxis, ParameterExchange, SelectiveRecompute, Stack,
+};
 pub use training::{Optimizer, Precision, Training};

@@ -5,6 +5,7 @@ mod layer;
 mod linear;
 mod memory;
 mod pipeline;
+mod selective;
 mod stage;
 mod tail;
 mod works;
@@ -14,9 +15,9 @@ use rustc_hash::FxHashMap;
 use super::{Block, BlockId, Program, RankSelection, select_ranks};
 use crate::graph::Graph;
 use crate::plan::{GroupKind, Layout, StageState, stage_states};
-use crate::spec::Scenario;
+use crate::spec::{Recompute, Scenario, SelectiveRecompute};
 use crate::units::Bytes;
-use crate::work::{Collective, CollectiveKind};
+use crate::work::{Collective, CollectiveKind, DType};
 use works::WorkTable;
 
 /// Lowers a scenario: every stage becomes a role, the selected ranks play them.
@@ -71,6 +72,11 @@ impl Lowering<'_> {
         self.layout.shard.activation.bytes()
     }
 
+    /// Whether what is gathered travels in the quantised format of linear layers.
+    fn gathers_quantised(&self) -> bool {
+        self.scenario.stack.fp8_gather && self.layout.shard.linear == DType::Fp8
+    }
+
     fn add_block(&mut self, key: BlockKey, block: Block) -> BlockId {
         let id = BlockId(self.blocks.len() as u32);
         self.blocks.push(block);
@@ -99,8 +105,11 @@ impl Lowering<'_> {
         let plan = &self.scenario.plan;
         let before: u64 = (0..chunk).map(|earlier| self.layers_of(stage, earlier)).sum();
         let layers = self.layers_of(stage, chunk);
+        let alternates =
+            self.scenario.stack.selective_recompute == SelectiveRecompute::AlternateLayers;
         let covered = match plan.recompute {
-            crate::spec::Recompute::None => 0,
+            Recompute::None => 0,
+            Recompute::Selective if alternates => layers.div_ceil(2),
             _ => plan.recompute_layers.unwrap_or(u64::MAX).saturating_sub(before).min(layers),
         };
         ChunkContents {

@@ -38,6 +38,22 @@ pub struct Stack {
     pub fused_cross_entropy: bool,
     /// Whether logits are kept in fp32 for the loss.
     pub fp32_logits: bool,
+    /// Metrics that compute the cross-entropy of the logits once more each micro-batch, unfused and
+    /// in fp32 (Composer's training metrics); none when absent.
+    #[serde(default)]
+    pub loss_metric_count: u64,
+    /// Copies of the logits in fp32 that live only while the loss is computed: 2 for PyTorch's own
+    /// cross-entropy, whose backward makes the gradients of log-probabilities and of logits; none
+    /// when absent.
+    #[serde(default)]
+    pub loss_copies: f64,
+    /// Whether recomputation of a whole layer ends with the last tensor that backward needs, so that
+    /// the last product is not repeated (non-reentrant checkpoints of PyTorch 2.1 and later).
+    #[serde(default)]
+    pub recompute_stops_early: bool,
+    /// What `plan.recompute = "selective"` computes again; the attention core when absent.
+    #[serde(default)]
+    pub selective_recompute: SelectiveRecompute,
     /// Whether the wgrad GEMM adds into the gradient buffer (else a separate accumulation).
     pub fused_gradient_accumulation: bool,
     /// Whether the optimizer updates all tensors in few launches (else several a tensor).
@@ -89,6 +105,19 @@ pub struct Stack {
     pub p2p_scatter_gather: bool,
     /// Layers whose parameters FSDP gathers ahead of use.
     pub fsdp_prefetch: u64,
+    /// What FSDP copies around its collectives; nothing when absent.
+    #[serde(default)]
+    pub fsdp_copies: FsdpCopies,
+    /// Whether what is scaled by tensor (fp8) is quantised before it is gathered, weights of FSDP
+    /// and inputs of column-parallel layers, and travels so; what is scaled by row then travels in
+    /// 16 bits and is quantised whole. When absent everything is quantised in parts and travels in
+    /// 16 bits.
+    #[serde(default)]
+    pub fp8_gather: bool,
+    /// How ranks get the parameters that others updated, with `plan.zero` 1 and 2; by an all-gather
+    /// when absent.
+    #[serde(default)]
+    pub parameter_exchange: ParameterExchange,
     /// Order of axes over ranks, fastest first.
     pub rank_order: Vec<MeshAxis>,
 
@@ -135,6 +164,45 @@ pub struct Stack {
 
 fn one() -> f64 {
     1.0
+}
+
+/// What selective recomputation repeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectiveRecompute {
+    /// The attention core (Korthikanti et al. 2022, section 5).
+    #[default]
+    AttentionCore,
+    /// All but the attention core and every other product (torchtitan's per-operator policy).
+    Operators,
+    /// Every other layer, whole.
+    AlternateLayers,
+}
+
+/// Copies around the collectives of fully sharded parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FsdpCopies {
+    /// None.
+    #[default]
+    None,
+    /// A cast of the gradients before a reduction in a wider format (FSDP1: flat parameters are
+    /// gathered and scattered in place).
+    Cast,
+    /// Parameters out of the gathered buffer, gradients into the scattered one (FSDP2: parameters
+    /// are tensors of their own).
+    Both,
+}
+
+/// How updated parameters get to the ranks that did not update them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParameterExchange {
+    /// One all-gather of equal parts.
+    #[default]
+    AllGather,
+    /// Each rank updates whole matrices and broadcasts them (InternEvo).
+    Broadcast,
 }
 
 /// How gradients are reduced over replicas.

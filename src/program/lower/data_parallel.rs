@@ -7,10 +7,10 @@ use super::stage::{Part, RoleBuilder};
 use super::{ChunkContents, Lowering};
 use crate::plan::GroupKind;
 use crate::program::{Action, EventId, MemoryEffect, Stream, Waits};
-use crate::spec::GradientReduce;
+use crate::spec::{FsdpCopies, GradientReduce, ParameterExchange};
 use crate::timeline::Task;
 use crate::units::Bytes;
-use crate::work::{CollectiveKind, Pass};
+use crate::work::{CollectiveKind, Kernel, MemoryKernel, Pass};
 
 impl Lowering<'_> {
     /// Parameters of a part on a rank, before data-parallel sharding.
@@ -114,8 +114,7 @@ impl Lowering<'_> {
                 if gathers(&parts[ahead]) {
                     let free = (before + ahead).checked_sub(prefetch + 1);
                     let after = free.map_or(EventId::NONE, |unit| role.unit_ends[unit]);
-                    let parameters = Self::part_parameters(role, parts[ahead]);
-                    let end = self.gather_parameters(role, parameters, after, task);
+                    let end = self.gather_parameters(role, parts[ahead], after, task);
                     waiting.push_back((ahead, end));
                 }
             }
@@ -123,6 +122,10 @@ impl Lowering<'_> {
                 && let Some((_, arrived)) = waiting.pop_front()
             {
                 role.pending.add(arrived);
+                if self.scenario.stack.fsdp_copies == FsdpCopies::Both {
+                    let bytes = Self::part_parameters(role, part) * self.part_width(part);
+                    self.copy_parameters(role, "copy gathered", task.pass, [bytes, bytes]);
+                }
             }
             let end = self.sharded_unit(role, part, task, last_micro_batch);
             role.unit_ends.push(end);
@@ -132,11 +135,11 @@ impl Lowering<'_> {
     fn gather_parameters(
         &mut self,
         role: &mut RoleBuilder,
-        parameters: f64,
+        part: Part,
         after: EventId,
         task: Task,
     ) -> EventId {
-        let bytes = Bytes::new(parameters * self.gather_width());
+        let bytes = Bytes::new(Self::part_parameters(role, part) * self.part_width(part));
         let kind = CollectiveKind::AllGather;
         let work = self.collective("dp all-gather", task.pass, GroupKind::Shard, kind, bytes);
         let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
@@ -150,6 +153,30 @@ impl Lowering<'_> {
         dtype.map_or_else(|| self.width(), |dtype| dtype.bytes())
     }
 
+    /// The same of a part: linear layers may be quantised before.
+    fn part_width(&self, part: Part) -> f64 {
+        match part {
+            Part::Layer(_) if self.gathers_quantised() => self.layout.shard.linear.bytes(),
+            _ => self.gather_width(),
+        }
+    }
+
+    /// A pass over `parameters` values on the compute stream, beside what moves data.
+    fn copy_parameters(
+        &mut self,
+        role: &mut RoleBuilder,
+        label: &'static str,
+        pass: Pass,
+        [read, write]: [f64; 2],
+    ) {
+        let kernel = Kernel::Memory {
+            kind: MemoryKernel::Copy,
+            read: Bytes::new(read),
+            write: Bytes::new(write),
+        };
+        self.run_kernel(role, label, pass, kernel);
+    }
+
     /// Runs a unit of fully sharded parameters; backward also scatters its gradients.
     fn sharded_unit(
         &mut self,
@@ -159,7 +186,7 @@ impl Lowering<'_> {
         last_micro_batch: bool,
     ) -> EventId {
         let parameters = Self::part_parameters(role, part);
-        let gathered = Bytes::new(parameters * self.gather_width());
+        let gathered = Bytes::new(parameters * self.part_width(part));
         let layer = matches!(part, Part::Layer(_));
         let forward = task.pass == Pass::Forward;
         let frees = !forward || (layer && self.scenario.plan.reshard_after_forward);
@@ -175,6 +202,16 @@ impl Lowering<'_> {
         let gradient = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
         memory.buffers_taken = gradient;
         let end = role.compute(action, Some(task), memory);
+        let reduced = self.scenario.stack.gradient_reduce_dtype.bytes();
+        let copies = match self.scenario.stack.fsdp_copies {
+            FsdpCopies::None => false,
+            FsdpCopies::Cast => reduced != self.width(),
+            FsdpCopies::Both => true,
+        };
+        if copies {
+            let bytes = [parameters * self.width(), parameters * reduced];
+            self.copy_parameters(role, "copy gradients", Pass::Backward, bytes);
+        }
         role.last_reduce = self.reduce_gradients(role, parameters, Some(task), last_micro_batch);
         if let Some(crate::program::Step::Launch(launch)) = role.steps.last_mut() {
             launch.memory.buffers_freed += gradient;
@@ -204,15 +241,43 @@ impl Lowering<'_> {
             if contents.head {
                 parameters += role.state.head_parameters;
             }
-            let bytes = Bytes::new(parameters * width);
-            let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
-            let work = self.collective(label, Pass::Forward, GroupKind::Shard, kind, bytes);
+            self.exchange_updated(role, parameters * width, layers, at_start);
+        }
+    }
+
+    /// Sends `bytes` of updated parameters of some layers to all ranks of the shard group.
+    fn exchange_updated(
+        &mut self,
+        role: &mut RoleBuilder,
+        bytes: f64,
+        layers: f64,
+        at_start: bool,
+    ) {
+        let shards = self.layout.mesh.shard_group;
+        let (kind, label, count) = match self.scenario.stack.parameter_exchange {
+            ParameterExchange::AllGather => (CollectiveKind::AllGather, "dp all-gather", 1),
+            ParameterExchange::Broadcast => {
+                // Ranks beyond the number of matrices have none to send.
+                let is_linear = |operation: &&crate::graph::Operation| {
+                    matches!(operation.kind, crate::graph::OperationKind::Linear { .. })
+                };
+                let matrices = self.graph.layer.iter().filter(is_linear).count() as f64;
+                let count = shards.min((layers * matrices) as u64 + 2);
+                (CollectiveKind::Broadcast, "dp broadcast", count.max(1))
+            }
+        };
+        let bytes = Bytes::new(bytes / count as f64);
+        let work = self.collective(label, Pass::Forward, GroupKind::Shard, kind, bytes);
+        let mut end = EventId::NONE;
+        for _ in 0..count {
             if at_start {
-                let end = role.fork(work, Stream::ParameterGather, None);
-                role.gathered.push(end);
+                end = role.fork(work, Stream::ParameterGather, None);
             } else {
                 role.serial(work, Stream::ParameterGather);
             }
+        }
+        if at_start {
+            role.gathered.push(end);
         }
     }
 }

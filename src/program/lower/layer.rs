@@ -7,7 +7,7 @@ use crate::graph::{Operation, OperationKind, Region};
 use crate::plan::{CpExchange, GroupKind};
 use crate::program::block::BlockBuilder;
 use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
-use crate::spec::Recompute;
+use crate::spec::{Recompute, SelectiveRecompute};
 use crate::units::Bytes;
 use crate::work::{CollectiveKind, Pass};
 
@@ -29,6 +29,13 @@ impl Lowering<'_> {
             return id;
         }
         let kind = if recompute { self.scenario.plan.recompute } else { Recompute::None };
+        let kind = match self.scenario.stack.selective_recompute {
+            SelectiveRecompute::Operators if kind == Recompute::Selective => {
+                return self.selective_layer_block(key, pass);
+            }
+            SelectiveRecompute::AlternateLayers if kind == Recompute::Selective => Recompute::Full,
+            _ => kind,
+        };
         let graph = self.graph;
         let mut builder = BlockBuilder::new();
         let label = match pass {
@@ -43,13 +50,33 @@ impl Lowering<'_> {
             }
             Pass::Backward => {
                 if kind == Recompute::Full {
-                    self.forward(&mut builder, &graph.layer, Pass::Backward, Keep::Everything);
+                    let (needed, rest) = graph.layer.split_at(self.recomputed(&graph.layer));
+                    self.forward(&mut builder, needed, Pass::Backward, Keep::Everything);
+                    self.keep_inputs(&mut builder, rest);
                 }
                 self.backward(&mut builder, &graph.layer, kind);
                 "layer backward"
             }
         };
         self.add_block(key, builder.finish(label))
+    }
+
+    /// How many operations of a layer full recomputation repeats: what the last product puts out is
+    /// only added to the residual stream, and backward needs neither.
+    fn recomputed(&self, layer: &[Operation]) -> usize {
+        let is_linear =
+            |operation: &Operation| matches!(operation.kind, OperationKind::Linear { .. });
+        match layer.iter().rposition(is_linear) {
+            Some(last) if self.scenario.stack.recompute_stops_early => last,
+            _ => layer.len(),
+        }
+    }
+
+    /// Takes what operations that are not repeated would keep, their inputs, which are there.
+    fn keep_inputs(&self, builder: &mut BlockBuilder, operations: &[Operation]) {
+        let shard = self.layout.shard;
+        let kept: Bytes = operations.iter().map(|operation| shard.saved(operation, false)).sum();
+        builder.keep(kept);
     }
 
     /// The block of the embedding.
@@ -110,12 +137,12 @@ impl Lowering<'_> {
     }
 
     /// Bytes of a layer's input on a rank.
-    fn layer_input(&self) -> Bytes {
+    pub(super) fn layer_input(&self) -> Bytes {
         let hidden = self.scenario.model.hidden_size as f64;
         self.layout.shard.bytes(Region::Sequence, self.width() * hidden)
     }
 
-    fn operation_forward(
+    pub(super) fn operation_forward(
         &mut self,
         builder: &mut BlockBuilder,
         operation: &Operation,
@@ -217,7 +244,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn backward(
+    pub(super) fn backward(
         &mut self,
         builder: &mut BlockBuilder,
         operations: &[Operation],
@@ -279,7 +306,7 @@ impl Lowering<'_> {
     }
 }
 
-fn linear_of(operation: &Operation) -> Linear {
+pub(super) fn linear_of(operation: &Operation) -> Linear {
     let OperationKind::Linear { input, output, parallel, quantised, bias } = operation.kind else {
         unreachable!("called on linear layers only")
     };

@@ -31,13 +31,54 @@ impl Lowering<'_> {
         if !dtype.is_quantised() {
             return;
         }
+        // Scaled by what is there now (torchao), the greatest value is looked for in a pass of its
+        // own; scales of earlier steps (Transformer Engine) are known before.
+        let reads = if self.scenario.stack.fp8_gather { 2.0 } else { 1.0 };
         let kernel = Kernel::Memory {
             kind: MemoryKernel::Quantise,
-            read: Bytes::new(values * self.width()),
+            read: Bytes::new(values * reads * self.width()),
             write: Bytes::new(values * 2.0 * dtype.bytes()),
         };
         let work = self.works.kernel("quantise", pass, kernel);
         builder.compute(Action::Work(work), MemoryEffect::default());
+    }
+
+    /// How much of a linear layer's operand a rank quantises: its part once, or, where what is scaled
+    /// by row travels in 16 bits, all that was `gathered`, once for each matrix.
+    fn quantised_copies(
+        &self,
+        linear: Linear,
+        dtype: DType,
+        gathered: bool,
+        region: Region,
+    ) -> f64 {
+        if gathered && self.scenario.stack.fp8_gather && dtype == DType::Fp8Rowwise {
+            self.matrices_of(linear).len() as f64
+        } else {
+            self.layout.shard.fraction(region)
+        }
+    }
+
+    /// Output widths of the matrices that a module has of its own where the graph has one product:
+    /// query, key and value; gate and up.
+    pub(super) fn matrices_of(&self, linear: Linear) -> Vec<u64> {
+        let model = &self.scenario.model;
+        let key_value = model.kv_heads() * model.head_width();
+        match (linear.name, linear.parallel) {
+            ("qkv projection", _) => {
+                vec![linear.output.saturating_sub(2 * key_value), key_value, key_value]
+            }
+            ("mlp in", _) => {
+                let count = model.mlp_input_matrices();
+                vec![linear.output / count; count as usize]
+            }
+            _ => vec![linear.output],
+        }
+    }
+
+    /// Bytes of a value of an operand that is gathered over tensor-parallel ranks.
+    fn gathered_width(&self, dtype: DType, width: f64) -> f64 {
+        if self.scenario.stack.fp8_gather && dtype == DType::Fp8 { dtype.bytes() } else { width }
     }
 
     /// A gather or scatter around a GEMM, of which the stack pipelines a share with it: the share
@@ -85,11 +126,14 @@ impl Lowering<'_> {
         let (tokens, width) = (shard.tokens() as f64, self.width());
         let region =
             if linear.parallel == Parallel::Column { Region::Sequence } else { Region::Tensor };
-        let input_values = tokens * linear.input as f64 * shard.fraction(region);
-        self.quantise(builder, pass, dtype, input_values);
+        let input_values = tokens * linear.input as f64;
+        let is_gathered = linear.parallel == Parallel::Column;
+        let copies = self.quantised_copies(linear, dtype, is_gathered, region);
+        self.quantise(builder, pass, dtype, input_values * copies);
         let kernel = shard.linear_forward(widths, dtype);
         let gemm = (Action::Work(self.works.kernel(linear.name, pass, kernel)), memory);
-        let input_bytes = Bytes::new(tokens * linear.input as f64 * width);
+        let input_bytes =
+            Bytes::new(tokens * linear.input as f64 * self.gathered_width(dtype, width));
         let output_bytes = Bytes::new(tokens * linear.output as f64 * width);
         match (linear.parallel, shard.tp > 1, shard.sequence_parallel) {
             (Parallel::Column, true, true) => {
@@ -141,8 +185,10 @@ impl Lowering<'_> {
         };
         let region =
             if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
-        let gradient_values = tokens * linear.output as f64 * shard.fraction(region);
-        self.quantise(builder, pass, dtype, gradient_values);
+        let gradient_values = tokens * linear.output as f64;
+        let is_gathered = linear.parallel == Parallel::Row;
+        let copies = self.quantised_copies(linear, dtype, is_gathered, region);
+        self.quantise(builder, pass, dtype, gradient_values * copies);
         let dgrad = shard.linear_dgrad(widths, dtype);
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =
@@ -153,7 +199,8 @@ impl Lowering<'_> {
             regathered = builder.fork(work, Stream::Tensor, EventId::NONE);
         }
         if !column && sequence {
-            let bytes = Bytes::new(tokens * linear.output as f64 * width);
+            let bytes =
+                Bytes::new(tokens * linear.output as f64 * self.gathered_width(dtype, width));
             let label = ("tp all-gather", pass);
             let effect = MemoryEffect::default();
             self.pipelined(builder, label, CollectiveKind::AllGather, bytes, (dgrad, effect));
