@@ -20,4 +20,5 @@ pub use kind::{CheckOptions, KINDS, Kind, LearnOptions, Learned, Progress, kinds
 pub use machine::{MachineFactors, machine_factors};
 pub use measured::{Measured, Observation};
 pub use overview::overview;
+pub use solve::robust_least_squares;
 pub use table::{Fault, Row, Table};

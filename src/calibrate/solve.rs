@@ -13,19 +13,39 @@ const ROBUST_SCALE: f64 = 0.1;
 /// that are off by [`ROBUST_SCALE`]. Holds what the rows say nothing of; ten rows outweigh it.
 const PRIOR_ROWS: f64 = 1.0;
 
-/// Step of the numeric derivative in the searched coordinates.
-const DERIVATIVE_STEP: f64 = 1e-4;
+/// Step of the numeric derivative of a form in the searched coordinates.
+const FORM_STEP: f64 = 1e-4;
 
 /// Evaluations of the derivative at most.
 const PATIENCE: usize = 12;
 
 /// The values that fit rows best, from a start; and how often the form was fitted to all rows.
 pub(super) fn solve<F: Form>(start: &[f64], facts: &Facts, rows: &[(F::Shape, f64)]) -> Vec<f64> {
-    let bounds = F::PARAMETERS;
+    let log_errors = |values: &[f64]| {
+        let log_error = |(shape, measured_us): &(F::Shape, f64)| {
+            (F::time_us(values, facts, shape) / measured_us).ln()
+        };
+        rows.iter().map(log_error).collect()
+    };
+    robust_least_squares(start, F::PARAMETERS, FORM_STEP, &log_errors)
+}
+
+/// The values within bounds whose log errors are least, robustly, from a start that they are held
+/// near to as far as the errors say nothing. `step` is that of the numeric derivative, in a unit
+/// of about a third of the logarithm of the range of a parameter.
+///
+/// Panics when start and bounds are not as many.
+pub fn robust_least_squares(
+    start: &[f64],
+    bounds: &[Parameter],
+    step: f64,
+    log_errors: &dyn Fn(&[f64]) -> Vec<f64>,
+) -> Vec<f64> {
+    assert_eq!(start.len(), bounds.len(), "a start for each parameter");
     let position: Vec<f64> =
         start.iter().zip(bounds).map(|(value, parameter)| to_search(*value, parameter)).collect();
     let position = DVector::from_vec(position);
-    let problem = Problem::<F> { facts, rows, prior: position.clone(), position };
+    let problem = Problem { bounds, step, log_errors, prior: position.clone(), position };
     let (solved, _) =
         LevenbergMarquardt::new().with_patience(PATIENCE).with_ftol(1e-6).minimize(problem);
     solved.values(&solved.position)
@@ -50,31 +70,29 @@ fn robust(residual: f64) -> f64 {
     ROBUST_SCALE * loss.sqrt().copysign(residual)
 }
 
-struct Problem<'a, F: Form> {
-    facts: &'a Facts,
-    rows: &'a [(F::Shape, f64)],
+struct Problem<'a> {
+    bounds: &'a [Parameter],
+    step: f64,
+    log_errors: &'a dyn Fn(&[f64]) -> Vec<f64>,
     prior: DVector<f64>,
     position: DVector<f64>,
 }
 
-impl<F: Form> Problem<'_, F> {
+impl Problem<'_> {
     fn values(&self, position: &DVector<f64>) -> Vec<f64> {
-        position.iter().zip(F::PARAMETERS).map(|(at, by)| from_search(*at, by)).collect()
+        position.iter().zip(self.bounds).map(|(at, by)| from_search(*at, by)).collect()
     }
 
     fn residuals_at(&self, position: &DVector<f64>) -> DVector<f64> {
-        let values = self.values(position);
-        let row = |(shape, measured_us): &(F::Shape, f64)| {
-            robust((F::time_us(&values, self.facts, shape) / measured_us).ln())
-        };
+        let errors = (self.log_errors)(&self.values(position));
         let pull = ROBUST_SCALE * PRIOR_ROWS.sqrt();
         let prior = position.iter().zip(self.prior.iter()).map(|(at, from)| pull * (at - from));
-        let count = self.rows.len() + position.len();
-        DVector::from_iterator(count, self.rows.iter().map(row).chain(prior))
+        let count = errors.len() + position.len();
+        DVector::from_iterator(count, errors.into_iter().map(robust).chain(prior))
     }
 }
 
-impl<F: Form> LeastSquaresProblem<f64, Dyn, Dyn> for Problem<'_, F> {
+impl LeastSquaresProblem<f64, Dyn, Dyn> for Problem<'_> {
     type ResidualStorage = Owned<f64, Dyn>;
     type JacobianStorage = Owned<f64, Dyn, Dyn>;
     type ParameterStorage = Owned<f64, Dyn>;
@@ -97,8 +115,8 @@ impl<F: Form> LeastSquaresProblem<f64, Dyn, Dyn> for Problem<'_, F> {
         let mut jacobian = DMatrix::zeros(base.len(), self.position.len());
         for column in 0..self.position.len() {
             let mut moved = self.position.clone();
-            moved[column] += DERIVATIVE_STEP;
-            let difference = (self.residuals_at(&moved) - &base) / DERIVATIVE_STEP;
+            moved[column] += self.step;
+            let difference = (self.residuals_at(&moved) - &base) / self.step;
             jacobian.set_column(column, &difference);
         }
         Some(jacobian)

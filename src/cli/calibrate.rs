@@ -16,6 +16,7 @@ mod check;
 mod learn;
 mod machine;
 mod residuals;
+mod runs;
 
 /// Larger tables, unpacked, are refused.
 const MOST_BYTES: u64 = 1 << 30;
@@ -39,6 +40,8 @@ enum CalibrateCommand {
     Check(check::CheckArgs),
     /// One compute and one network factor of a cluster, against the fits that ship
     Machine(machine::MachineArgs),
+    /// Two factors of a cluster, and numbers of a stack, from measured training runs
+    Runs(runs::RunsArgs),
 }
 
 /// Kind of cost.
@@ -72,6 +75,7 @@ pub(crate) fn run(args: &CalibrateArgs, context: &Context) -> anyhow::Result<Exi
     match &args.command {
         Some(CalibrateCommand::Check(check)) => check::run(check, context),
         Some(CalibrateCommand::Machine(machine)) => machine::run(machine, context),
+        Some(CalibrateCommand::Runs(runs)) => runs::run(runs, context),
         None => learn::run(&args.learn, context),
     }
 }

@@ -56,7 +56,8 @@ pub(crate) fn run(args: &ValidateArgs, context: &Context) -> anyhow::Result<Exit
 }
 
 fn entries(args: &ValidateArgs, context: &Context) -> anyhow::Result<Vec<Entry>> {
-    let assignment = Assignment { stack: args.stack.clone(), cluster: args.cluster.clone() };
+    let (stack, cluster) = (args.stack.clone(), args.cluster.clone());
+    let assignment = Assignment { stack, cluster, selects: false };
     let mut entries = Vec::new();
     for table in read_tables(&args.paths)? {
         entries.extend(read_runs(&context.sources, &table, &assignment)?);

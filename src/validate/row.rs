@@ -20,6 +20,21 @@ pub struct Assignment {
     pub stack: Option<String>,
     /// The cluster of all rows.
     pub cluster: Option<String>,
+    /// Whether rows that name another stack or cluster are left out, in a table where some name
+    /// the assigned one.
+    pub selects: bool,
+}
+
+impl Assignment {
+    /// Whether a row of a table is one of those meant.
+    fn means(&self, table: &Table, row: &Row<'_>) -> bool {
+        let agrees = |column: &str, assigned: &Option<String>| {
+            let assigned = assigned.as_deref();
+            row.text(column) == assigned
+                || !table.rows().any(|other| other.text(column) == assigned)
+        };
+        !self.selects || (agrees("stack", &self.stack) && agrees("cluster", &self.cluster))
+    }
 }
 
 /// The runs of a table. A row that cannot be read stays, with the reason.
@@ -40,7 +55,8 @@ pub fn read_runs(
         }
     }
     let mut reader = Reader::new(sources, assignment)?;
-    Ok(table.rows().map(|row| reader.entry(&row)).collect())
+    let rows = table.rows().filter(|row| assignment.means(table, row));
+    Ok(rows.map(|row| reader.entry(&row)).collect())
 }
 
 struct Reader<'a> {

@@ -199,9 +199,6 @@ impl Described<'_> {
         if (layers + 2).is_multiple_of(chunks) {
             return Ok(Spread::CountingEnds);
         }
-        if chunks > layers {
-            return Err(self.row.fault(format!("{layers} layers are fewer than {chunks} chunks")));
-        }
         let (few, more) = (layers / chunks, layers % chunks);
         let first = 1 + (chunks - 1 - more) / 2;
         let has_more = |chunk: u64| chunk >= first && chunk < first + more;

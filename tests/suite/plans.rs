@@ -100,6 +100,10 @@ fn pipelines() -> Vec<(&'static str, String)> {
         ("3d", core(4, "tp = 4\npp = 4\nsequence_parallel = true\nzero = 1", [1, 16])),
         ("3d, scattered transfers", core(2, "tp = 4\npp = 4\nzero = 1", [1, 8])),
         ("uneven stages", core(1, "pp = 4\nstage_layers = [1, 3, 2, 2]\nzero = 1", [1, 16])),
+        (
+            "stages without layers",
+            core(1, "pp = 4\nstage_layers = [4, 0, 4, 0]\nzero = 1", [1, 16]),
+        ),
         ("tied embeddings", tied),
         ("pp and zero 2", core(1, "pp = 2\nzero = 2", [1, 16])),
         ("pp and zero 3", small_llama(1, FSDP, "pp = 2\nzero = 3", [1, 16])),

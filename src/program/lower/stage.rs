@@ -262,7 +262,13 @@ impl Lowering<'_> {
         for part in self.chunk_parts(pass, contents) {
             builder.compute(Action::Block(part.block()), MemoryEffect::default());
         }
-        assert!(!builder.is_empty(), "a chunk without contents has no task");
+        if builder.is_empty() {
+            // A chunk without layers passes on what it gets; the least that a kernel can do.
+            let (read, write) = (Bytes::ZERO, Bytes::ZERO);
+            let kernel = Kernel::Memory { kind: MemoryKernel::Pointwise, read, write };
+            let work = self.works.kernel("pass on", pass, kernel);
+            builder.compute(Action::Work(work), MemoryEffect::default());
+        }
         let label = if pass == Pass::Forward { "forward" } else { "backward" };
         self.add_block(key, builder.finish(label))
     }
