@@ -10,7 +10,7 @@ use stepcast::spec::{Cluster, Gpu, Model, Scenario, Stack};
 use toml::{Table, Value};
 
 /// Keys whose text is no quantity.
-const TEXT_KEYS: [&str; 4] = ["name", "vendor", "architecture", "gpu"];
+const TEXT_KEYS: [&str; 5] = ["name", "base", "vendor", "architecture", "gpu"];
 
 /// The tables of a folder by file stem.
 fn tables(folder: &str) -> BTreeMap<String, Table> {
@@ -32,16 +32,33 @@ fn typed<T: DeserializeOwned>(stem: &str, table: Table) -> T {
     Value::Table(table).try_into().unwrap_or_else(|error| panic!("{stem}: {error}"))
 }
 
+/// The tables of a folder with those that they stand on beneath them.
+fn whole_tables(folder: &str) -> BTreeMap<String, Table> {
+    let own = tables(folder);
+    let whole = |(stem, table): (&String, &Table)| {
+        let mut table = table.clone();
+        while let Some(base) = table.remove("base") {
+            let base = base.as_str().unwrap_or_else(|| panic!("{stem}: base"));
+            let below = own.get(base).unwrap_or_else(|| panic!("{stem}: no `{base}`"));
+            for (key, value) in below {
+                table.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        (stem.clone(), table)
+    };
+    own.iter().map(whole).collect()
+}
+
 /// The files of a folder as a type of the specification.
 fn files<T: DeserializeOwned>(folder: &str) -> BTreeMap<String, T> {
     let parse = |(stem, table): (String, Table)| (stem.clone(), typed(&stem, table));
-    tables(folder).into_iter().map(parse).collect()
+    whole_tables(folder).into_iter().map(parse).collect()
 }
 
 /// Cluster tables with the GPU's table in place of its name.
 fn cluster_tables() -> BTreeMap<String, Table> {
     let gpus = tables("hardware/gpus");
-    let mut clusters = tables("hardware/clusters");
+    let mut clusters = whole_tables("hardware/clusters");
     for (stem, table) in &mut clusters {
         resolve(stem, table, "gpu", &gpus);
     }
@@ -236,7 +253,7 @@ fn every_fraction_is_a_share() {
 
 #[test]
 fn every_example_configuration_fills_its_machine() {
-    let (models, stacks) = (tables("models"), tables("configs/stacks"));
+    let (models, stacks) = (tables("models"), whole_tables("configs/stacks"));
     let clusters = cluster_tables();
     let configs = tables("configs");
     #[rustfmt::skip]
