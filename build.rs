@@ -2,7 +2,7 @@
 //! not notice new files.
 
 fn main() {
-    for folder in ["models", "hardware", "configs"] {
+    for folder in ["models", "hardware", "configs", "validation"] {
         println!("cargo:rerun-if-changed={folder}");
     }
 }

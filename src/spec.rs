@@ -31,7 +31,8 @@ pub use plan::{ContextParallel, Plan, Recompute, Schedule};
 pub use problem::{Place, Problem, Problems, SourceFile};
 pub use scenario::Scenario;
 pub use schema::{part_schema, scenario_schema};
+pub use shipped::published_runs;
 pub use stack::{
-    FsdpCopies, GradientReduce, MeshAxis, ParameterExchange, SelectiveRecompute, Stack,
+    Fp8Scaling, FsdpCopies, GradientReduce, MeshAxis, ParameterExchange, SelectiveRecompute, Stack,
 };
 pub use training::{Optimizer, Precision, Training};

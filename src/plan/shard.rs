@@ -40,6 +40,8 @@ pub enum CpExchange {
         bytes: Bytes,
         /// Steps in all.
         steps: u64,
+        /// Queries of a rank, as large as its outputs.
+        queries: Bytes,
     },
     /// Keys and values of all ranks, before the core (gathered size).
     AllGather {
@@ -271,7 +273,8 @@ impl Shard {
         let key_value = 2.0 * per_head * (kv_heads / self.tp).max(1) as f64;
         Some(match self.cp_kind {
             ContextParallel::Ring => {
-                CpExchange::Ring { bytes: Bytes::new(key_value), steps: self.cp }
+                let queries = Bytes::new(query);
+                CpExchange::Ring { bytes: Bytes::new(key_value), steps: self.cp, queries }
             }
             ContextParallel::AllGather => {
                 CpExchange::AllGather { bytes: Bytes::new(key_value * self.cp as f64) }

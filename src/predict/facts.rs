@@ -47,7 +47,7 @@ fn repeated_flops(scenario: &Scenario, layout: &Layout, graph: &Graph) -> Flops 
     };
     let covered: u64 = (0..layout.stage_layers.len())
         .map(|stage| layout.layers_on(stage))
-        .map(|layers| scenario.plan.recompute_layers.unwrap_or(layers).min(layers))
+        .map(|layers| scenario.recompute_layers().unwrap_or(layers).min(layers))
         .sum();
     per_layer * covered as f64
 }

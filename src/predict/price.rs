@@ -10,7 +10,7 @@ use crate::sim::{Ports, WorkCost};
 use crate::spec::Scenario;
 use crate::topology::{GpuIndex, Placement, Topology};
 use crate::units::Seconds;
-use crate::work::{Collective, CollectiveKind, Pass};
+use crate::work::{Collective, CollectiveKind, Kernel, Pass};
 
 /// Prices of a program's works.
 #[derive(Clone, Debug)]
@@ -61,9 +61,20 @@ pub(super) fn price(
         kernels,
         collectives: CollectiveCost::new(&topology).with_learned(collectives),
         launches_a_graph: launches_a_graph(program, scenario),
+        kernel_stretch: kernel_stretch(scenario),
     };
     let (costs, grounds) = program.works.iter().map(|work| pricer.work(work)).unzip();
     Ok(Pricing { costs, grounds, scaled_from })
+}
+
+/// What slows all kernels of a step: the release, receives that wait on the GPU, and the slowest of
+/// many ranks.
+fn kernel_stretch(scenario: &Scenario) -> f64 {
+    let stack = &scenario.stack;
+    let posts_receives = stack.overlap_p2p && scenario.plan.pp > 1;
+    let posted = if posts_receives { stack.posted_receive_slowdown } else { 1.0 };
+    let ranks = scenario.world_size().max(1) as f64;
+    stack.kernel_time_factor * posted * (1.0 + stack.straggler_fraction * ranks.ln())
 }
 
 /// Launches that one CUDA graph replaces: those of a layer's forward, the first block built.
@@ -80,6 +91,8 @@ struct Pricer<'a> {
     kernels: KernelBook,
     collectives: CollectiveCost,
     launches_a_graph: f64,
+    /// Time of kernels in this step over their time alone.
+    kernel_stretch: f64,
 }
 
 impl Pricer<'_> {
@@ -99,8 +112,14 @@ impl Pricer<'_> {
                 };
                 let slowdown = price.memory_share * stack.memory_kernel_slowdown
                     + (1.0 - price.memory_share) * stack.compute_kernel_slowdown;
+                let narrow = match kernel {
+                    Kernel::Gemm { dtype, .. } if dtype.is_quantised() => {
+                        stack.narrow_product_time_factor
+                    }
+                    _ => 1.0,
+                };
                 let cost = WorkCost {
-                    time: price.time,
+                    time: price.time * self.kernel_stretch * narrow,
                     launch: launch / self.launches_a_graph,
                     slowdown: slowdown.max(1.0),
                     ports: Ports::default(),

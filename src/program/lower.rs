@@ -4,6 +4,7 @@ mod data_parallel;
 mod layer;
 mod linear;
 mod memory;
+mod narrow;
 mod pipeline;
 mod selective;
 mod stage;
@@ -17,7 +18,7 @@ use crate::graph::Graph;
 use crate::plan::{GroupKind, Layout, StageState, stage_states};
 use crate::spec::{Recompute, Scenario, SelectiveRecompute};
 use crate::units::Bytes;
-use crate::work::{Collective, CollectiveKind, DType};
+use crate::work::{Collective, CollectiveKind};
 use works::WorkTable;
 
 /// Lowers a scenario: every stage becomes a role, the selected ranks play them.
@@ -72,11 +73,6 @@ impl Lowering<'_> {
         self.layout.shard.activation.bytes()
     }
 
-    /// Whether what is gathered travels in the quantised format of linear layers.
-    fn gathers_quantised(&self) -> bool {
-        self.scenario.stack.fp8_gather && self.layout.shard.linear == DType::Fp8
-    }
-
     fn add_block(&mut self, key: BlockKey, block: Block) -> BlockId {
         let id = BlockId(self.blocks.len() as u32);
         self.blocks.push(block);
@@ -110,7 +106,10 @@ impl Lowering<'_> {
         let covered = match plan.recompute {
             Recompute::None => 0,
             Recompute::Selective if alternates => layers.div_ceil(2),
-            _ => plan.recompute_layers.unwrap_or(u64::MAX).saturating_sub(before).min(layers),
+            _ => {
+                let covered = self.scenario.recompute_layers().unwrap_or(u64::MAX);
+                covered.saturating_sub(before).min(layers)
+            }
         };
         ChunkContents {
             embedding: stage == 0 && chunk == 0,

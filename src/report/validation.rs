@@ -1,5 +1,8 @@
 //! Validations as tables, JSON and CSV.
 
+mod html;
+mod plot;
+
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -9,6 +12,9 @@ use super::table::{columns, percent};
 use super::text::heading;
 use crate::analysis::{Errors, Family, Run, Validation};
 use crate::units::Seconds;
+
+pub use html::write_html;
+pub use plot::scatter;
 
 /// Writes errors by family, the `worst` runs, and the runs without a prediction.
 ///
@@ -41,14 +47,20 @@ pub fn write_text(
 
 /// A row a family, and one of all where there are several.
 pub fn families(validation: &Validation) -> String {
-    let header = [
-        "family", "runs", "problems", "MAPE", "median", "P95", "bias", "in 80 %", "memory", "tau",
-        "regret", "pairs", "sign", "ratio",
-    ];
+    columns(&FAMILY_COLUMNS, &family_rows(validation), 1)
+}
+
+/// What is told of a family.
+pub const FAMILY_COLUMNS: [&str; 14] = [
+    "family", "runs", "problems", "MAPE", "median", "P95", "bias", "in 80 %", "memory", "tau",
+    "regret", "pairs", "sign", "ratio",
+];
+
+/// Cells of [`FAMILY_COLUMNS`], a row a family, and one of all where there are several.
+pub fn family_rows(validation: &Validation) -> Vec<Vec<String>> {
     let several = validation.families.len() > 1;
     let all = several.then_some(&validation.overall);
-    let rows: Vec<_> = validation.families.iter().chain(all).map(family).collect();
-    columns(&header, &rows, 1)
+    validation.families.iter().chain(all).map(family).collect()
 }
 
 fn family(family: &Family) -> Vec<String> {

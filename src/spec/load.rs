@@ -167,11 +167,12 @@ impl Loader<'_> {
         };
         self.refuse_unknown(&root);
         let mut root = root;
+        let fit = root.remove("fit").or_else(|| self.fit_of_cluster(root.get("cluster")?));
         Parts {
             name: self.name(root.remove("name")),
             model: self.part(Some(Kind::Model), "model", root.remove("model")),
             cluster: self.cluster(root.remove("cluster")),
-            fit: match root.remove("fit") {
+            fit: match fit {
                 None => Some(Fit::default()),
                 Some(fit) => self.part(Some(Kind::Fit), "fit", Some(named_inline(fit))),
             },
@@ -204,6 +205,20 @@ impl Loader<'_> {
                 None
             }
         }
+    }
+
+    /// The fit that goes with a cluster that is named, or stands on one that is: the fit of the
+    /// same name, where there is one.
+    fn fit_of_cluster(&self, cluster: &Entry) -> Option<Entry> {
+        let name = match &cluster.node.value {
+            Value::Table(table) => table.get("base")?.node.text()?,
+            _ => cluster.node.text()?,
+        };
+        self.resolver.sources.text_of(Kind::Fit, name).is_some().then(|| {
+            let key_place = cluster.key_place.clone();
+            let node = Node { value: Value::Text(name.to_owned()), place: key_place.clone() };
+            Entry { key_place, node }
+        })
     }
 
     /// The table of a part, kept for places too; `kind` is absent for parts that are inline only.

@@ -37,6 +37,14 @@ impl Scenario {
         self.plan.tp * self.plan.pp * self.plan.cp * self.data_parallel()
     }
 
+    /// Layers of a stage that recomputation covers, as the plan says, else as recipes of the stack
+    /// have it; `None` for all.
+    pub fn recompute_layers(&self) -> Option<u64> {
+        let block = self.stack.block_recompute_layers;
+        let block = block.filter(|_| self.plan.recompute == super::Recompute::Full);
+        self.plan.recompute_layers.or(block)
+    }
+
     /// Data-parallel replicas.
     pub fn data_parallel(&self) -> u64 {
         let others = self.plan.tp * self.plan.pp * self.plan.cp;

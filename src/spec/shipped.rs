@@ -6,6 +6,7 @@ use super::load::Kind;
 
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
 static HARDWARE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/hardware");
+static VALIDATION: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/validation");
 static CONFIGS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/configs");
 
 /// The embedded folder of a kind.
@@ -37,4 +38,15 @@ pub(super) fn text(kind: Kind, name: &str) -> Option<&'static str> {
         file.path().file_name().is_some_and(|file_name| file_name.to_str() == Some(&wanted))
     })?;
     file.contents_utf8()
+}
+
+/// Name and text of each shipped file of published runs, by name.
+pub fn published_runs() -> Vec<(String, &'static str)> {
+    let files = VALIDATION.files().filter_map(|file| {
+        let name = file.path().file_name()?.to_str()?;
+        Some((name.strip_suffix(".toml")?.to_owned(), file.contents_utf8()?))
+    });
+    let mut files: Vec<_> = files.filter(|(name, _)| name != "peers").collect();
+    files.sort();
+    files
 }

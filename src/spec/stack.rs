@@ -86,6 +86,15 @@ pub struct Stack {
     /// Format of the optimizer's moments.
     pub moment_dtype: DType,
 
+    // Narrow formats.
+    /// How scales of fp8 tensors are found.
+    #[serde(default)]
+    pub fp8_scaling: Fp8Scaling,
+    /// Whether parameters of linear layers are kept, and travel between replicas, in the narrow
+    /// format that products use (Megatron-core `--fp8-param-gather`).
+    #[serde(default)]
+    pub narrow_parameters: bool,
+
     // Communication.
     /// How and when gradients are reduced.
     pub gradient_reduce: GradientReduce,
@@ -108,12 +117,10 @@ pub struct Stack {
     /// What FSDP copies around its collectives; nothing when absent.
     #[serde(default)]
     pub fsdp_copies: FsdpCopies,
-    /// Whether what is scaled by tensor (fp8) is quantised before it is gathered, weights of FSDP
-    /// and inputs of column-parallel layers, and travels so; what is scaled by row then travels in
-    /// 16 bits and is quantised whole. When absent everything is quantised in parts and travels in
-    /// 16 bits.
+    /// Whether what is scaled by row is quantised after it was gathered over tensor-parallel ranks,
+    /// whole and once for each matrix, so that it travels in 16 bits (torchao); else in parts before.
     #[serde(default)]
-    pub fp8_gather: bool,
+    pub rowwise_after_gather: bool,
     /// How ranks get the parameters that others updated, with `plan.zero` 1 and 2; by an all-gather
     /// when absent.
     #[serde(default)]
@@ -128,6 +135,22 @@ pub struct Stack {
     pub compute_kernel_slowdown: f64,
     /// Time of communication beside compute over time alone.
     pub communication_slowdown: f64,
+
+    /// Time of kernels while a receive is posted and waits for its sender over time alone: the
+    /// waiting kernel of NCCL holds its SMs. 1 where nothing is posted ahead of its use.
+    #[serde(default = "one")]
+    pub posted_receive_slowdown: f64,
+    /// Growth of the time of kernels, relative, for each e-fold of ranks that wait for each other:
+    /// the slowest of n ranks whose delays have an exponential tail is `ln n` of its mean late.
+    #[serde(default)]
+    pub straggler_fraction: f64,
+    /// Time of this release's kernels over those that were measured: libraries get faster.
+    #[serde(default = "one")]
+    pub kernel_time_factor: f64,
+
+    /// The same of products in fp8 and fp4, on top.
+    #[serde(default = "one")]
+    pub narrow_product_time_factor: f64,
 
     // Host.
     /// Host time to launch one kernel in forward.
@@ -152,6 +175,10 @@ pub struct Stack {
     pub context_memory: Bytes,
     /// Buffers of one communicator.
     pub communicator_memory: Bytes,
+    /// Layers of a stage that full recomputation covers where the plan does not say: recipes with
+    /// `--recompute-method block` cover few. All when absent.
+    #[serde(default)]
+    pub block_recompute_layers: Option<u64>,
     /// Workspace of the GEMM library.
     pub workspace_memory: Bytes,
     /// Share by which the caching allocator's reservation exceeds what is allocated.
@@ -203,6 +230,18 @@ pub enum ParameterExchange {
     AllGather,
     /// Each rank updates whole matrices and broadcasts them (InternEvo).
     Broadcast,
+}
+
+/// How the scale of an fp8 tensor is found before it is quantised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fp8Scaling {
+    /// From maxima of steps before, which quantisation itself keeps (Transformer Engine
+    /// `DelayedScaling`): one pass.
+    #[default]
+    Delayed,
+    /// From the tensor at hand (`Float8CurrentScaling`): a pass for its maximum comes first.
+    Current,
 }
 
 /// How gradients are reduced over replicas.

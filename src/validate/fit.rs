@@ -205,12 +205,23 @@ fn sample(sources: &DataSources, entry: &Entry) -> Result<Sample, String> {
     let told = |reason: String| format!("{}: {reason}", entry.id);
     let scenario = scenario(sources, entry).map_err(told)?;
     simulate(&scenario, Detail::Folded).map_err(|error| told(error.to_string()))?;
-    Ok(Sample { is_held_out: is_held_out(&scenario), scenario, measured: entry.measured.step_time })
+    Ok(Sample {
+        is_held_out: is_of_held_out_quarter(&scenario),
+        scenario,
+        measured: entry.measured.step_time,
+    })
 }
 
-/// Whether a run is one of the fixed quarter that is never fitted to: by a hash (FNV-1a) of what
-/// it is a run of, so that repeats of one run are on one side.
-fn is_held_out(scenario: &Scenario) -> bool {
+/// Whether a run is one of the fixed quarter that is never fitted to.
+///
+/// # Errors
+/// Why it has no scenario.
+pub fn is_held_out(sources: &DataSources, entry: &Entry) -> Result<bool, String> {
+    scenario(sources, entry).map(|scenario| is_of_held_out_quarter(&scenario))
+}
+
+/// By a hash (FNV-1a) of what it is a run of, so that repeats of one run are on one side.
+fn is_of_held_out_quarter(scenario: &Scenario) -> bool {
     let Scenario { model, plan, training, cluster, .. } = scenario;
     let text = format!("{model:?}{plan:?}{training:?}{}", cluster.gpu_count());
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

@@ -152,7 +152,8 @@ impl<'a> Reader<'a> {
         if cluster_file != cluster {
             assumed.push(format!("cluster `{cluster}` is taken for `{cluster_file}`"));
         }
-        let is_fitted = sources.names(Kind::Fit).contains(&cluster);
+        // The factors of a cluster for which another stands in are its own all the same.
+        let is_fitted = cluster_file != cluster && sources.names(Kind::Fit).contains(&cluster);
         let fit = is_fitted.then_some(cluster.as_str());
         Described { row, gpu: &gpu_name, stack: &stack_file, cluster: &cluster_file, fit }
             .to_toml(assumed)

@@ -25,7 +25,7 @@ impl Described<'_> {
         set("model", Value::Table(self.model(assumed)?));
         set("cluster", Value::Table(self.cluster()?));
         set("stack", Value::Table(self.stack()?));
-        set("plan", Value::Table(self.plan()?));
+        set("plan", Value::Table(self.plan(assumed)?));
         set("training", Value::Table(self.training()?));
         if let Some(fit) = self.fit {
             set("fit", text(fit));
@@ -145,7 +145,7 @@ impl Described<'_> {
         Ok(stack)
     }
 
-    fn plan(&self) -> Result<Toml, Fault> {
+    fn plan(&self, assumed: &mut Vec<String>) -> Result<Toml, Fault> {
         let row = self.row;
         let mut plan = Toml::new();
         let mut set = |key: &str, value: Value| plan.insert(key.to_owned(), value);
@@ -158,10 +158,13 @@ impl Described<'_> {
         if let Some(kind) = row.text("cp_kind") {
             set("cp_kind", text(kind));
         }
-        let chunks = self.plan_count("vp")?;
+        let chunks = self.chunks()?;
+        if chunks != self.plan_count("vp")? {
+            assumed.push(format!("{chunks} chunks a stage, as recipes of the stack interleave"));
+        }
         set("virtual_stages", number(chunks));
         set("schedule", text(if chunks > 1 { "interleaved" } else { "1f1b" }));
-        match self.spread()? {
+        match self.spread(chunks)? {
             Spread::Even => {}
             Spread::CountingEnds => {
                 set("count_embedding_and_head", Value::Boolean(true));
@@ -181,18 +184,33 @@ impl Described<'_> {
         if row.text("shard_group").is_some() {
             set("shard_group", self.count("shard_group")?);
         }
-        let is_cut = self.flag("sequence_parallel")?.unwrap_or(false);
+        // Gathers and scatters pipeline with products, all-reduces do not: Megatron-core has
+        // --tp-comm-overlap under sequence parallelism only.
+        let pipelines = self.flag("tp_overlap")? == Some(true);
+        let is_cut = pipelines || self.flag("sequence_parallel")?.unwrap_or(false);
         set("sequence_parallel", Value::Boolean(is_cut && self.plan_count("tp")? > 1));
         set("recompute", text(row.text("recompute").unwrap_or("none")));
         Ok(plan)
     }
 
+    /// Chunks of a stage. All dense recipes of NeMo that pipeline also interleave
+    /// (`model_configs_*.csv` of NVIDIA/NeMo@000e8c1), so that one chunk there is a source that
+    /// does not say; the finest is assumed, as for the deepest of those recipes.
+    fn chunks(&self) -> Result<u64, Fault> {
+        let (stages, chunks) = (self.plan_count("pp")?, self.plan_count("vp")?);
+        let layers = self.row.count("layers")? as u64;
+        let is_dense = self.row.text("experts").is_none();
+        let interleaves = self.stack.starts_with("nemo-") && is_dense;
+        let is_silent = stages > 1 && chunks == 1 && layers.is_multiple_of(stages);
+        Ok(if interleaves && is_silent { layers / stages } else { chunks })
+    }
+
     /// How layers lie on chunks. Where they are not even, embedding and head each count as a layer
     /// if that makes it even (Megatron-LM `--account-for-embedding-in-pipeline-split`); else the
     /// first and the last chunk, which carry them, get the fewer ones.
-    fn spread(&self) -> Result<Spread, Fault> {
+    fn spread(&self, chunks: u64) -> Result<Spread, Fault> {
         let layers = self.row.count("layers")? as u64;
-        let chunks = self.plan_count("pp")? * self.plan_count("vp")?;
+        let chunks = self.plan_count("pp")? * chunks;
         if layers.is_multiple_of(chunks) {
             return Ok(Spread::Even);
         }
@@ -213,6 +231,13 @@ impl Described<'_> {
         set("micro_batch", number(self.plan_count("micro_batch")?));
         set("global_batch", self.count("global_batch")?);
         set("precision", text(&row.wanted("precision")?.replace('-', "_")));
+        // NeMo's GPT-3 recipes of 2024 keep the 0.1 of Megatron-core's TransformerConfig and of
+        // gpt3/175b.yaml; those of 2025 set 0.
+        let is_gpt = row.text("mlp") == Some("gelu");
+        let is_nemotron = row.text("model").is_some_and(|it| it.contains("Nemotron"));
+        if self.stack == "nemo-2024" && is_gpt && !is_nemotron {
+            set("dropout", Value::Boolean(true));
+        }
         Ok(training)
     }
 

@@ -8,7 +8,7 @@
 use clap::Args;
 use indicatif::ProgressBar;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stepcast::analysis::Errors;
 use stepcast::spec::{Fit, Problem, Problems};
@@ -132,7 +132,7 @@ fn as_text(fit: &RunFit) -> String {
 }
 
 /// Writes the fit of the cluster, and the stack if numbers of it were fitted.
-fn write(args: &RunsArgs, knobs: &[&Knob], fit: &RunFit, out: &PathBuf) -> anyhow::Result<()> {
+fn write(args: &RunsArgs, knobs: &[&Knob], fit: &RunFit, out: &Path) -> anyhow::Result<()> {
     let source = format!("fitted to {} runs (stack {})", fit.fitted_count, args.stack);
     let mut machine = Fit { name: args.cluster.clone(), ..Fit::default() };
     let mut stack = format!("base = {:?}\n", args.stack);

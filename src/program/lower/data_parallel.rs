@@ -114,7 +114,8 @@ impl Lowering<'_> {
                 if gathers(&parts[ahead]) {
                     let free = (before + ahead).checked_sub(prefetch + 1);
                     let after = free.map_or(EventId::NONE, |unit| role.unit_ends[unit]);
-                    let end = self.gather_parameters(role, parts[ahead], after, task);
+                    let bytes = self.gathered_part(role, parts[ahead]);
+                    let end = self.gather_parameters(role, bytes, after, task);
                     waiting.push_back((ahead, end));
                 }
             }
@@ -123,7 +124,7 @@ impl Lowering<'_> {
             {
                 role.pending.add(arrived);
                 if self.scenario.stack.fsdp_copies == FsdpCopies::Both {
-                    let bytes = Self::part_parameters(role, part) * self.part_width(part);
+                    let bytes = self.gathered_part(role, part).value();
                     self.copy_parameters(role, "copy gathered", task.pass, [bytes, bytes]);
                 }
             }
@@ -135,11 +136,10 @@ impl Lowering<'_> {
     fn gather_parameters(
         &mut self,
         role: &mut RoleBuilder,
-        part: Part,
+        bytes: Bytes,
         after: EventId,
         task: Task,
     ) -> EventId {
-        let bytes = Bytes::new(Self::part_parameters(role, part) * self.part_width(part));
         let kind = CollectiveKind::AllGather;
         let work = self.collective("dp all-gather", task.pass, GroupKind::Shard, kind, bytes);
         let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
@@ -147,17 +147,23 @@ impl Lowering<'_> {
         role.launch(Action::Work(work), Stream::ParameterGather, waits, Some(task), memory)
     }
 
-    /// Bytes of a gathered parameter.
-    fn gather_width(&self) -> f64 {
-        let dtype = self.scenario.stack.parameter_gather_dtype;
-        dtype.map_or_else(|| self.width(), |dtype| dtype.bytes())
+    /// Bytes of gathered parameters: those of layers travel in the format of products where the
+    /// stack keeps them so.
+    fn gathered(&self, layers: f64, others: f64) -> Bytes {
+        let stack = &self.scenario.stack;
+        let width = stack.parameter_gather_dtype.map_or_else(|| self.width(), |it| it.bytes());
+        let linear = self.layout.shard.linear;
+        let narrow = stack.narrow_parameters && linear.is_quantised();
+        let layer_width = if narrow { linear.bytes().min(width) } else { width };
+        Bytes::new(layers * layer_width + others * width)
     }
 
-    /// The same of a part: linear layers may be quantised before.
-    fn part_width(&self, part: Part) -> f64 {
+    /// Bytes of a gathered part.
+    fn gathered_part(&self, role: &RoleBuilder, part: Part) -> Bytes {
+        let parameters = Self::part_parameters(role, part);
         match part {
-            Part::Layer(_) if self.gathers_quantised() => self.layout.shard.linear.bytes(),
-            _ => self.gather_width(),
+            Part::Layer(_) => self.gathered(parameters, 0.0),
+            _ => self.gathered(0.0, parameters),
         }
     }
 
@@ -186,7 +192,7 @@ impl Lowering<'_> {
         last_micro_batch: bool,
     ) -> EventId {
         let parameters = Self::part_parameters(role, part);
-        let gathered = Bytes::new(parameters * self.part_width(part));
+        let gathered = self.gathered_part(role, part);
         let layer = matches!(part, Part::Layer(_));
         let forward = task.pass == Pass::Forward;
         let frees = !forward || (layer && self.scenario.plan.reshard_after_forward);
@@ -230,26 +236,26 @@ impl Lowering<'_> {
         if !sharded || stack.overlap_parameter_gather != at_start {
             return;
         }
-        let width = self.gather_width();
         for chunk in 0..plan.virtual_stages as u32 {
             let contents = self.contents(role.stage, chunk);
             let layers = (contents.recomputed_layers + contents.plain_layers) as f64;
-            let mut parameters = layers * role.state.layer_parameters;
+            let mut others = 0.0;
             if contents.embedding {
-                parameters += role.state.embedding_parameters;
+                others += role.state.embedding_parameters;
             }
             if contents.head {
-                parameters += role.state.head_parameters;
+                others += role.state.head_parameters;
             }
-            self.exchange_updated(role, parameters * width, layers, at_start);
+            let bytes = self.gathered(layers * role.state.layer_parameters, others);
+            self.exchange_updated(role, bytes, layers, at_start);
         }
     }
 
-    /// Sends `bytes` of updated parameters of some layers to all ranks of the shard group.
+    /// Sends updated parameters of some layers to all ranks of the shard group.
     fn exchange_updated(
         &mut self,
         role: &mut RoleBuilder,
-        bytes: f64,
+        bytes: Bytes,
         layers: f64,
         at_start: bool,
     ) {
@@ -266,7 +272,7 @@ impl Lowering<'_> {
                 (CollectiveKind::Broadcast, "dp broadcast", count.max(1))
             }
         };
-        let bytes = Bytes::new(bytes / count as f64);
+        let bytes = bytes / count as f64;
         let work = self.collective(label, Pass::Forward, GroupKind::Shard, kind, bytes);
         let mut end = EventId::NONE;
         for _ in 0..count {

@@ -9,7 +9,14 @@ use crate::program::block::BlockBuilder;
 use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
 use crate::spec::{Recompute, SelectiveRecompute};
 use crate::units::Bytes;
-use crate::work::{CollectiveKind, Pass};
+use crate::work::{CollectiveKind, Kernel, MemoryKernel, Pass};
+
+/// Bytes that the passes around a step of ring attention move, over those of the queries in 16
+/// bits: forward copies a half (2), and reads and writes outputs and their fp32 sum (5).
+const RING_FORWARD_PASSES: f64 = 7.0;
+/// Backward copies halves of queries, outputs and their gradients (4), and sums gradients of
+/// queries, keys and values in fp32 (7).
+const RING_BACKWARD_PASSES: f64 = 11.0;
 
 /// What forward keeps for backward.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,7 +202,7 @@ impl Lowering<'_> {
         };
         let mut arrivals = Vec::new();
         match exchange {
-            Some(CpExchange::Ring { bytes, steps }) => {
+            Some(CpExchange::Ring { bytes, steps, .. }) => {
                 // Backward also passes on the gradients of keys and values.
                 let bytes = if backward { bytes * 2.0 } else { bytes };
                 let work = context(self, "cp ring", CollectiveKind::SendReceive, bytes);
@@ -230,6 +237,9 @@ impl Lowering<'_> {
             builder.compute(Action::Work(work), effect);
         }
         match exchange {
+            Some(CpExchange::Ring { steps, queries, .. }) => {
+                self.ring_passes(builder, pass, direction, queries, steps);
+            }
             Some(CpExchange::AllGather { bytes }) if backward => {
                 let kind = CollectiveKind::ReduceScatter;
                 let work = context(self, "cp reduce-scatter", kind, bytes);
@@ -241,6 +251,31 @@ impl Lowering<'_> {
                 builder.serial(work, Stream::Context);
             }
             _ => {}
+        }
+    }
+
+    /// The passes around the steps of a ring: halves of the sequence are copied out, outputs of
+    /// steps are rescaled and added in fp32, gradients of queries, keys and values are summed and
+    /// put back in order (`AttnFuncWithCPAndKVP2P` of Transformer Engine: some five kernels a step
+    /// forward, eight backward).
+    fn ring_passes(
+        &mut self,
+        builder: &mut BlockBuilder,
+        pass: Pass,
+        direction: Pass,
+        queries: Bytes,
+        steps: u64,
+    ) {
+        let (launches, passes) = match direction {
+            Pass::Forward => (5u32, RING_FORWARD_PASSES),
+            Pass::Backward => (8, RING_BACKWARD_PASSES),
+        };
+        let bytes = queries * (passes / f64::from(launches));
+        let kernel =
+            Kernel::Memory { kind: MemoryKernel::Pointwise, read: bytes * 0.5, write: bytes * 0.5 };
+        let work = self.works.kernel("cp correction", pass, kernel);
+        for _ in 0..steps * u64::from(launches) {
+            builder.compute(Action::Work(work), MemoryEffect::default());
         }
     }
 

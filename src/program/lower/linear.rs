@@ -25,37 +25,14 @@ impl Lowering<'_> {
         if linear.quantised { shard.linear } else { shard.activation }
     }
 
-    /// Quantises `values` before a product, when its format asks for it: reads 16 bits, writes the
-    /// rows and, for the product of the other direction, the transpose.
-    fn quantise(&mut self, builder: &mut BlockBuilder, pass: Pass, dtype: DType, values: f64) {
-        if !dtype.is_quantised() {
-            return;
-        }
-        // Scaled by what is there now (torchao), the greatest value is looked for in a pass of its
-        // own; scales of earlier steps (Transformer Engine) are known before.
-        let reads = if self.scenario.stack.fp8_gather { 2.0 } else { 1.0 };
-        let kernel = Kernel::Memory {
-            kind: MemoryKernel::Quantise,
-            read: Bytes::new(values * reads * self.width()),
-            write: Bytes::new(values * 2.0 * dtype.bytes()),
-        };
-        let work = self.works.kernel("quantise", pass, kernel);
-        builder.compute(Action::Work(work), MemoryEffect::default());
-    }
-
-    /// How much of a linear layer's operand a rank quantises: its part once, or, where what is scaled
-    /// by row travels in 16 bits, all that was `gathered`, once for each matrix.
-    fn quantised_copies(
-        &self,
-        linear: Linear,
-        dtype: DType,
-        gathered: bool,
-        region: Region,
-    ) -> f64 {
-        if gathered && self.scenario.stack.fp8_gather && dtype == DType::Fp8Rowwise {
-            self.matrices_of(linear).len() as f64
+    /// How many times a rank quantises an operand that is gathered, and how many ranks share that:
+    /// each its part of the one; or, where what is scaled by row travels in 16 bits, everyone all of
+    /// it, for each matrix.
+    fn quantised_parts(&self, linear: Linear, dtype: DType, region: Region) -> (f64, f64) {
+        if self.gathers_wide(dtype) {
+            (self.matrices_of(linear).len() as f64, 1.0)
         } else {
-            self.layout.shard.fraction(region)
+            (1.0, 1.0 / self.layout.shard.fraction(region))
         }
     }
 
@@ -76,22 +53,20 @@ impl Lowering<'_> {
         }
     }
 
-    /// Bytes of a value of an operand that is gathered over tensor-parallel ranks.
-    fn gathered_width(&self, dtype: DType, width: f64) -> f64 {
-        if self.scenario.stack.fp8_gather && dtype == DType::Fp8 { dtype.bytes() } else { width }
-    }
-
     /// A gather or scatter around a GEMM, of which the stack pipelines a share with it: the share
-    /// runs beside the GEMM, the rest before (gather) or after (scatter).
+    /// runs beside the GEMM, the rest before (gather) or after (scatter). Transformer Engine's
+    /// userbuffers pipeline no fp4: recipes turn them off there.
     fn pipelined(
         &mut self,
         builder: &mut BlockBuilder,
         (label, pass): (&'static str, Pass),
-        kind: CollectiveKind,
+        (kind, dtype): (CollectiveKind, DType),
         bytes: Bytes,
         (gemm, memory): (Action, MemoryEffect),
     ) {
+        let is_fp4 = matches!(dtype, DType::Nvfp4);
         let share = self.scenario.stack.overlap_tp_fraction.clamp(0.0, 1.0);
+        let share = if is_fp4 { 0.0 } else { share };
         let part = |lowering: &mut Self, share: f64| {
             (share > 0.0)
                 .then(|| lowering.collective(label, pass, GroupKind::Tensor, kind, bytes * share))
@@ -126,23 +101,29 @@ impl Lowering<'_> {
         let (tokens, width) = (shard.tokens() as f64, self.width());
         let region =
             if linear.parallel == Parallel::Column { Region::Sequence } else { Region::Tensor };
-        let input_values = tokens * linear.input as f64;
-        let is_gathered = linear.parallel == Parallel::Column;
-        let copies = self.quantised_copies(linear, dtype, is_gathered, region);
-        self.quantise(builder, pass, dtype, input_values * copies);
+        let whole = tokens * linear.input as f64;
+        let (values, parts) = match linear.parallel {
+            Parallel::Column => {
+                let (times, parts) = self.quantised_parts(linear, dtype, region);
+                (whole * times, parts)
+            }
+            Parallel::Row => (whole * shard.fraction(region), 1.0),
+        };
+        self.quantise(builder, pass, dtype, values, parts);
         let kernel = shard.linear_forward(widths, dtype);
         let gemm = (Action::Work(self.works.kernel(linear.name, pass, kernel)), memory);
-        let input_bytes =
-            Bytes::new(tokens * linear.input as f64 * self.gathered_width(dtype, width));
+        let input_bytes = self.operand_bytes(whole, dtype);
         let output_bytes = Bytes::new(tokens * linear.output as f64 * width);
         match (linear.parallel, shard.tp > 1, shard.sequence_parallel) {
             (Parallel::Column, true, true) => {
                 let label = ("tp all-gather", pass);
-                self.pipelined(builder, label, CollectiveKind::AllGather, input_bytes, gemm);
+                let kind = (CollectiveKind::AllGather, dtype);
+                self.pipelined(builder, label, kind, input_bytes, gemm);
             }
             (Parallel::Row, true, true) => {
                 let label = ("tp reduce-scatter", pass);
-                self.pipelined(builder, label, CollectiveKind::ReduceScatter, output_bytes, gemm);
+                let kind = (CollectiveKind::ReduceScatter, dtype);
+                self.pipelined(builder, label, kind, output_bytes, gemm);
             }
             (Parallel::Row, true, false) => {
                 builder.compute(gemm.0, gemm.1);
@@ -180,15 +161,24 @@ impl Lowering<'_> {
         let (tokens, width) = (shard.tokens() as f64, self.width());
         let beside = self.scenario.stack.overlap_tp_wgrad;
         let tensor = |lowering: &mut Self, label, kind, columns: u64| {
-            let bytes = Bytes::new(tokens * columns as f64 * width);
+            let values = tokens * columns as f64;
+            let bytes = match kind {
+                CollectiveKind::AllGather => lowering.operand_bytes(values, dtype),
+                _ => Bytes::new(values * width),
+            };
             lowering.collective(label, pass, GroupKind::Tensor, kind, bytes)
         };
         let region =
             if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
-        let gradient_values = tokens * linear.output as f64;
-        let is_gathered = linear.parallel == Parallel::Row;
-        let copies = self.quantised_copies(linear, dtype, is_gathered, region);
-        self.quantise(builder, pass, dtype, gradient_values * copies);
+        let whole = tokens * linear.output as f64;
+        let (values, parts) = match linear.parallel {
+            Parallel::Column => (whole * shard.fraction(region), 1.0),
+            Parallel::Row => {
+                let (times, parts) = self.quantised_parts(linear, dtype, region);
+                (whole * times, parts)
+            }
+        };
+        self.quantise(builder, pass, dtype, values, parts);
         let dgrad = shard.linear_dgrad(widths, dtype);
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =
@@ -199,11 +189,10 @@ impl Lowering<'_> {
             regathered = builder.fork(work, Stream::Tensor, EventId::NONE);
         }
         if !column && sequence {
-            let bytes =
-                Bytes::new(tokens * linear.output as f64 * self.gathered_width(dtype, width));
+            let bytes = self.operand_bytes(whole, dtype);
             let label = ("tp all-gather", pass);
-            let effect = MemoryEffect::default();
-            self.pipelined(builder, label, CollectiveKind::AllGather, bytes, (dgrad, effect));
+            let kind = (CollectiveKind::AllGather, dtype);
+            self.pipelined(builder, label, kind, bytes, (dgrad, MemoryEffect::default()));
         } else {
             builder.compute(dgrad, MemoryEffect::default());
         }

@@ -1,5 +1,6 @@
 //! A stage's role: the step from its first instruction to its last.
 
+use super::narrow::Narrow;
 use super::{BlockKey, ChunkContents, Lowering};
 use crate::plan::StageState;
 use crate::plan::schedule::{self, PipelineShape};
@@ -138,11 +139,7 @@ impl Lowering<'_> {
         if dtype.is_quantised() {
             let layers = self.layout.layers_on(role.stage) as f64;
             let values = layers * role.state.layer_parameters / if zero >= 3 { shard } else { 1.0 };
-            let kernel = Kernel::Memory {
-                kind: MemoryKernel::Quantise,
-                read: Bytes::new(values * self.width()),
-                write: Bytes::new(values * 2.0 * dtype.bytes()),
-            };
+            let kernel = Narrow::new(self.scenario, dtype).kernel(values, self.width());
             self.run_kernel(role, "quantise weights", Pass::Forward, kernel);
         }
     }

@@ -196,6 +196,12 @@ pub(super) fn stack(stack: &Stack, problems: &mut Vec<Problem>) {
     range.number("memory_kernel_slowdown", stack.memory_kernel_slowdown, 1.0, 100.0);
     range.number("compute_kernel_slowdown", stack.compute_kernel_slowdown, 1.0, 100.0);
     range.number("communication_slowdown", stack.communication_slowdown, 1.0, 100.0);
+    range.number("posted_receive_slowdown", stack.posted_receive_slowdown, 1.0, 100.0);
+    range.number("straggler_fraction", stack.straggler_fraction, 0.0, 1.0);
+    range.number("kernel_time_factor", stack.kernel_time_factor, 0.01, 100.0);
+    let factor = stack.narrow_product_time_factor;
+    range.number("narrow_product_time_factor", factor, 0.01, 100.0);
+    range.optional("block_recompute_layers", stack.block_recompute_layers, &(0..=1 << 14));
     range.at_most("launch_cost", stack.launch_cost, LATENCY);
     range.at_most("backward_launch_cost", stack.backward_launch_cost, LATENCY);
     range.at_most("collective_launch_cost", stack.collective_launch_cost, LATENCY);
