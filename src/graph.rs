@@ -11,6 +11,7 @@ mod mlp;
 mod operation;
 mod optimizer;
 
+pub use embedding::EMBEDDING;
 pub use operation::{Operation, OperationKind, Parallel, Region, Saved, ScoreProduct, Traffic};
 pub use optimizer::{OptimizerTraffic, optimizer_traffic};
 
@@ -65,6 +66,11 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// Whether activations are dropped out.
+    fn has_dropout(&self) -> bool {
+        self.training.dropout.unwrap_or(self.stack.dropout)
+    }
+
     /// Bytes of an activation value.
     fn width(&self) -> f64 {
         self.training.precision.activation().bytes()

@@ -14,5 +14,5 @@ pub use error::PlanError;
 pub use layout::Layout;
 pub use mesh::{Coordinates, GroupKind, Mesh};
 pub use shard::{CpExchange, Shard};
-pub use stage::stage_layers;
+pub use stage::{Stages, stage_layers, stages};
 pub use state::{StageState, stage_states};

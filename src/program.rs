@@ -31,9 +31,9 @@ pub struct StaticMemory {
     pub gradients: Bytes,
     /// Main parameters and moments.
     pub optimizer: Bytes,
-    /// Communicators and workspaces.
+    /// Workspaces, and gradients of weights that the stack keeps beside the buffer.
     pub buffers: Bytes,
-    /// Context and framework.
+    /// Context, framework and communicators, outside of the caching allocator.
     pub overhead: Bytes,
 }
 

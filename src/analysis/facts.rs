@@ -40,9 +40,15 @@ pub struct StageMemory {
     /// All of it at the peak.
     #[serde(rename = "peak_bytes", serialize_with = "whole")]
     pub peak: Bytes,
-    /// What the allocator has reserved by then.
+    /// What is taken from the GPU by then: `peak_cached` and what lies outside of the allocator.
     #[serde(rename = "peak_reserved_bytes", serialize_with = "whole")]
     pub peak_reserved: Bytes,
+    /// Tensors at the peak (PyTorch's `max_memory_allocated`).
+    #[serde(rename = "peak_allocated_bytes", serialize_with = "whole")]
+    pub peak_allocated: Bytes,
+    /// Segments that the caching allocator holds (PyTorch's `max_memory_reserved`).
+    #[serde(rename = "peak_cached_bytes", serialize_with = "whole")]
+    pub peak_cached: Bytes,
     /// Parameters in compute precision, quantised copies included.
     #[serde(rename = "weights_bytes", serialize_with = "whole")]
     pub weights: Bytes,
@@ -55,10 +61,10 @@ pub struct StageMemory {
     /// Activations at the peak.
     #[serde(rename = "activations_bytes", serialize_with = "whole")]
     pub activations: Bytes,
-    /// Gathered parameters, communication buffers and workspaces at the peak.
+    /// Gathered parameters, gradients beside the buffer and workspaces at the peak.
     #[serde(rename = "buffers_bytes", serialize_with = "whole")]
     pub buffers: Bytes,
-    /// CUDA context and framework.
+    /// CUDA context, framework and communicators: outside of the caching allocator.
     #[serde(rename = "overhead_bytes", serialize_with = "whole")]
     pub overhead: Bytes,
 }

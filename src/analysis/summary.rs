@@ -80,8 +80,13 @@ pub struct MemorySummary {
     pub capacity_bytes: u64,
     /// Of the fullest stage.
     pub peak_bytes: u64,
-    /// What the allocator of the fullest stage has reserved.
+    /// What is taken from the GPU on the fullest stage: the allocator's segments, context and
+    /// communicators.
     pub peak_reserved_bytes: u64,
+    /// Tensors of the fullest stage at its peak (PyTorch's `max_memory_allocated`).
+    pub peak_allocated_bytes: u64,
+    /// Segments that the caching allocator of the fullest stage holds (`max_memory_reserved`).
+    pub peak_cached_bytes: u64,
     /// Whether that is within the capacity.
     pub fits: bool,
     /// By stage.
@@ -197,6 +202,8 @@ fn memory(facts: &StepFacts) -> MemorySummary {
         capacity_bytes,
         peak_bytes: largest(|stage| stage.peak),
         peak_reserved_bytes,
+        peak_allocated_bytes: largest(|stage| stage.peak_allocated),
+        peak_cached_bytes: largest(|stage| stage.peak_cached),
         fits: peak_reserved_bytes <= capacity_bytes,
         stages: facts.memory.clone(),
     }

@@ -23,6 +23,9 @@ impl Builder<'_> {
         if model.position == Position::Rotary {
             operations.push(self.rotary());
         }
+        if self.stack.attention_copies > 0 && self.stack.attention != AttentionFamily::Unfused {
+            operations.push(self.attention_copies());
+        }
         match self.stack.attention {
             AttentionFamily::Unfused => operations.extend(self.unfused_core(qkv_width)),
             family => operations.push(self.fused_core(family, qkv_width)),
@@ -109,6 +112,17 @@ impl Builder<'_> {
         self.tensor_pass("rotary", MemoryKernel::Rotary, traffic, traffic, Saved::default(), bytes)
     }
 
+    /// Copies that bring queries, keys and values, and what the core makes of them, into the layout
+    /// of the next kernel.
+    fn attention_copies(&self) -> Operation {
+        let bytes = self.width() * (self.model.head_count * self.model.head_width()) as f64;
+        let count = self.stack.attention_copies;
+        let all = f64::from(count) * bytes;
+        let traffic = Traffic::chain(all, all, count);
+        let kind = MemoryKernel::Copy;
+        self.tensor_pass("attention layout", kind, traffic, traffic, Saved::default(), bytes)
+    }
+
     /// A fused core keeps q, k, v and the log-sum-exp of each row; its output is kept as the input
     /// of the projection after it (Dao et al. 2022, section 3).
     fn fused_core(&self, family: AttentionFamily, qkv_width: u64) -> Operation {
@@ -167,7 +181,7 @@ impl Builder<'_> {
             core("query key product", product(ScoreProduct::QueryKey), qkv),
             core("softmax", softmax, score(width)),
         ];
-        if self.training.dropout {
+        if self.has_dropout() {
             operations.push(core(
                 "attention dropout",
                 pass(

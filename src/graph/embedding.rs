@@ -4,6 +4,9 @@ use super::{Builder, Operation, OperationKind, Region, Saved, Traffic};
 use crate::spec::Position;
 use crate::work::MemoryKernel;
 
+/// Name of the operation that looks up the table.
+pub const EMBEDDING: &str = "embedding";
+
 impl Builder<'_> {
     /// The operations from tokens to the residual stream.
     pub(super) fn embedding(&self) -> Vec<Operation> {
@@ -20,7 +23,7 @@ impl Builder<'_> {
         };
         // Backward scatters into the table's gradient: reads the gradient, reads and writes rows.
         let mut operations = vec![pass(
-            "embedding",
+            EMBEDDING,
             MemoryKernel::Embedding,
             Traffic::one(bytes, bytes),
             Traffic::one(bytes + gradient, gradient),
@@ -47,7 +50,7 @@ impl Builder<'_> {
         if self.model.embedding_norm {
             operations.push(self.norm("embedding norm"));
         }
-        if self.training.dropout {
+        if self.has_dropout() {
             operations.push(pass(
                 "embedding dropout",
                 MemoryKernel::Pointwise,

@@ -53,8 +53,8 @@ impl Builder<'_> {
                 backward: Traffic::NONE,
             },
             saved: Saved::default(),
-            // They run when backward is over and its activations are free, so the copies add nothing
-            // to the peak.
+            // They run when backward is over and its activations are free, so that the copies add
+            // nothing to the peak.
             output: 0.0,
             region: Region::Tensor,
             attention_core: false,
@@ -66,28 +66,24 @@ impl Builder<'_> {
     /// Fused: one pass over the 16-bit logits that leaves their gradient in place. Unfused: a cast
     /// to fp32, maximum, subtraction, exponential and sum, division in forward, and product and
     /// cast in backward, each over fp32 logits in memory (Megatron's vocabulary-parallel
-    /// cross-entropy).
+    /// cross-entropy). What it keeps is in [`Self::kept_logits`].
     fn cross_entropy(&self) -> Operation {
         let vocabulary = self.model.vocabulary_size as f64;
         let width = self.width();
         let full = 4.0;
-        let (forward, backward, kept) = if self.stack.fused_cross_entropy {
-            let kept = if self.stack.fp32_logits { full } else { width };
-            (Traffic::chain(2.0 * width, width, 2), Traffic::one(width, width), kept)
+        let (forward, backward) = if self.stack.fused_cross_entropy {
+            (Traffic::chain(2.0 * width, width, 2), Traffic::one(width, width))
         } else if self.stack.compile {
-            (Traffic::chain(width + full, full, 2), Traffic::one(full + width, width), full + width)
+            (Traffic::chain(width + full, full, 2), Traffic::one(full + width, width))
         } else if self.stack.fp32_logits {
-            // Kept: the fp32 logits turned into exponentials in place, beside the 16-bit logits.
             (
                 Traffic::chain(width + 4.0 * full, 4.0 * full, 5),
                 Traffic::chain(2.0 * full, full + width, 2),
-                full + width,
             )
         } else {
             (
                 Traffic::chain(4.0 * width, 3.0 * width, 4),
                 Traffic::chain(2.0 * width, 2.0 * width, 2),
-                2.0 * width,
             )
         };
         let scaled = |traffic: Traffic| {
@@ -101,10 +97,39 @@ impl Builder<'_> {
                 forward: scaled(forward),
                 backward: scaled(backward),
             },
-            saved: Saved { tensor: kept * vocabulary, ..Saved::default() },
-            output: self.stack.loss_copies * full * vocabulary,
+            saved: self.kept_logits(vocabulary),
+            output: 0.0,
             region: Region::Tensor,
             attention_core: false,
+        }
+    }
+
+    /// What the loss keeps of the logits, and needs beside it.
+    ///
+    /// - Transformer Engine's kernel turns the 16-bit logits into their gradient in forward;
+    ///   FlashAttention's and a compiled one keep the logits and write the gradient beside them.
+    /// - Megatron-LM keeps the fp32 exponentials and turns them into the gradient, which is cast to
+    ///   16 bits. In forward the 16-bit logits (fused) or the fp32 ones before the maximum is
+    ///   subtracted (unfused) are still there.
+    /// - PyTorch's keeps the fp32 logarithms; its backward holds two more fp32 tensors (of the
+    ///   chosen logits, and of all).
+    fn kept_logits(&self, vocabulary: f64) -> Saved {
+        let (width, full) = (self.width(), 4.0);
+        let stack = self.stack;
+        let in_place = stack.in_place_cross_entropy;
+        let (kept, forward, backward) = match (stack.fused_cross_entropy, stack.fp32_logits) {
+            (true, false) => (width, 0.0, if in_place { -width } else { 0.0 }),
+            (true, true) => (full, width, 0.0),
+            (false, _) if stack.compile => (full + width, 0.0, 2.0 * full - width),
+            (false, true) if in_place => (full, full, 0.0),
+            (false, true) => (full, full, 2.0 * full - width),
+            (false, false) => (2.0 * width, 0.0, 0.0),
+        };
+        Saved {
+            tensor: kept * vocabulary,
+            forward_scratch: forward * vocabulary,
+            backward_scratch: backward * vocabulary,
+            ..Saved::default()
         }
     }
 }

@@ -48,7 +48,7 @@ impl Builder<'_> {
     fn residual(&self, name: &'static str) -> Operation {
         let hidden = self.model.hidden_size as f64;
         let bytes = self.width() * hidden;
-        let dropout = self.training.dropout;
+        let dropout = self.has_dropout();
         let mask = if dropout { hidden } else { 0.0 };
         let fused = self.stack.fused_residual || self.stack.compile;
         let mut forward = Traffic::one(2.0 * bytes, bytes + mask);

@@ -57,6 +57,11 @@ pub struct Saved {
     pub tensor: f64,
     /// In the tensor region, a score (query by key by head); dropped by selective recomputation.
     pub score: f64,
+    /// Not kept, but there while forward runs, beside output and what is kept; tensor region.
+    pub forward_scratch: f64,
+    /// There while backward runs, beside the gradients of output and input; tensor region. Negative
+    /// where backward writes the gradient of the input over what was kept.
+    pub backward_scratch: f64,
 }
 
 /// The two products of the attention core.

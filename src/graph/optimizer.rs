@@ -38,7 +38,8 @@ pub fn optimizer_traffic(stack: &Stack, training: &Training) -> OptimizerTraffic
         Traffic::chain(state.read * 2.0, state.write * 1.7, 12)
     };
     let norm = if training.gradient_clipping {
-        let clip = if stack.fused_optimizer { 0.0 } else { gradient };
+        let is_apart = stack.separate_clipping || !stack.fused_optimizer;
+        let clip = if is_apart { gradient } else { 0.0 };
         Traffic::one(gradient + clip, clip)
     } else {
         Traffic::NONE

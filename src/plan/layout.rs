@@ -1,7 +1,7 @@
 //! Everything the plan decides, resolved against the model and the cluster.
 
 use super::error::{PlanError, divide};
-use super::{Coordinates, Mesh, Shard, stage_layers};
+use super::{Coordinates, Mesh, Shard, stages};
 use crate::spec::{ContextParallel, Scenario};
 use crate::work::AttentionFamily;
 
@@ -12,6 +12,8 @@ pub struct Layout {
     pub mesh: Mesh,
     /// Layers by stage and chunk.
     pub stage_layers: Vec<Vec<u64>>,
+    /// The stage of final norm, output projection and loss; those after it are idle.
+    pub head_stage: usize,
     /// How a rank's share of an operation is cut.
     pub shard: Shard,
     /// Micro-batches of a replica a step.
@@ -62,9 +64,12 @@ impl Layout {
         if plan.cp > 1 && plan.cp_kind == ContextParallel::Ulysses {
             divide("model.head_count", model.head_count, "plan.tp x plan.cp", plan.tp * plan.cp)?;
         }
+        let stages = stages(scenario)?;
+        let mesh = Mesh::new(size, &scenario.stack.rank_order, shard_group);
         Ok(Self {
-            mesh: Mesh::new(size, &scenario.stack.rank_order, shard_group),
-            stage_layers: stage_layers(plan, model)?,
+            mesh: mesh.with_head_on(stages.head as u64),
+            stage_layers: stages.layers,
+            head_stage: stages.head,
             shard: Shard::new(scenario),
             micro_batch_count,
         })

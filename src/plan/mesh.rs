@@ -29,7 +29,7 @@ pub enum GroupKind {
     Shard,
     /// Ranks that hold the same shard.
     Replicate,
-    /// First and last stage, for tied embeddings.
+    /// The stages of embedding and output projection, for tied embeddings.
     Embedding,
     /// All stages and tensor-parallel ranks of a replica: for the gradient norm.
     Model,
@@ -61,6 +61,8 @@ pub struct Mesh {
     pub size: Coordinates,
     /// Data- and context-parallel ranks that one set of shards spans.
     pub shard_group: u64,
+    /// The stage of the output projection.
+    head_stage: u64,
     strides: Coordinates,
 }
 
@@ -79,7 +81,13 @@ impl Mesh {
             *slot = stride;
             stride *= extent;
         }
-        Self { size, shard_group, strides }
+        Self { size, shard_group, head_stage: size.pp.saturating_sub(1), strides }
+    }
+
+    /// With the output projection on a stage that is not the last.
+    #[must_use]
+    pub fn with_head_on(self, stage: u64) -> Self {
+        Self { head_stage: stage, ..self }
     }
 
     /// Ranks in all.
@@ -136,7 +144,7 @@ impl Mesh {
             GroupKind::Embedding => {
                 vec![
                     self.rank(Coordinates { pp: 0, ..at }),
-                    self.rank(Coordinates { pp: self.size.pp - 1, ..at }),
+                    self.rank(Coordinates { pp: self.head_stage, ..at }),
                 ]
             }
             GroupKind::Model => (0..self.size.pp)

@@ -100,6 +100,18 @@ impl Shard {
         self.bytes(Region::Sequence, operation.saved.sequence)
             + self.bytes(Region::Tensor, operation.saved.tensor)
             + Bytes::new(operation.saved.score * scores * self.heads_of(operation))
+            + self.exchanged_output(operation)
+    }
+
+    /// The core's output as Ulysses keeps it before the exchange; what the projection keeps is
+    /// another tensor, after it.
+    fn exchanged_output(&self, operation: &Operation) -> Bytes {
+        let is_core = matches!(operation.kind, OperationKind::Attention { .. });
+        if is_core && self.cp > 1 && self.cp_kind == ContextParallel::Ulysses {
+            self.bytes(operation.region, operation.output)
+        } else {
+            Bytes::ZERO
+        }
     }
 
     /// Query-by-key pairs of a micro-batch on a rank, for one head.

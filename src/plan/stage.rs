@@ -1,7 +1,55 @@
 //! Which layers run on which stage.
 
 use super::error::{PlanError, divide};
-use crate::spec::{Model, Plan};
+use crate::spec::{Model, PipelineBalance, Plan, Scenario};
+
+/// What each stage of a pipeline holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// Layers by stage and chunk.
+    pub layers: Vec<Vec<u64>>,
+    /// The stage of final norm, output projection and loss. Stages after it are idle.
+    pub head: usize,
+}
+
+/// What each stage holds, as the plan says or else as the stack balances it.
+///
+/// # Errors
+///
+/// When the layers do not divide over the chunks and nothing says how they are spread.
+pub fn stages(scenario: &Scenario) -> Result<Stages, PlanError> {
+    let (plan, model) = (&scenario.plan, &scenario.model);
+    let by_compute = scenario.stack.pipeline_balance == PipelineBalance::Compute
+        && plan.stage_layers.is_none()
+        && plan.virtual_stages == 1;
+    if by_compute {
+        return Ok(balanced(model, plan.pp as usize));
+    }
+    let layers = stage_layers(plan, model)?;
+    let last = layers.len() - 1;
+    Ok(Stages { layers, head: last })
+}
+
+/// Layers in turn, each stage until what is placed exceeds its share of all; embedding, norms and
+/// loss count nothing, a layer and the output projection their matrices. The output projection
+/// comes after the last layers where a stage is left, and with them where none is.
+fn balanced(model: &Model, stage_count: usize) -> Stages {
+    let (layer, head) = (model.layer_matrices(), model.head_parameters());
+    let total = layer * model.layer_count as f64 + head;
+    let share = |stage: usize| total * ((stage + 1) as f64 / stage_count as f64);
+    let mut layers = vec![vec![0]; stage_count];
+    let (mut stage, mut placed, mut last) = (0, 0.0, 0);
+    for _ in 0..model.layer_count {
+        layers[stage][0] += 1;
+        placed += layer;
+        last = stage;
+        // Sums of equal numbers may pass the last share by rounding.
+        if placed > share(stage) && stage + 1 < stage_count {
+            stage += 1;
+        }
+    }
+    Stages { layers, head: (last + 1).min(stage_count - 1) }
+}
 
 /// Layers by stage and chunk, `[stage][chunk]`; chunk `c` of stage `s` is the `c * pp + s`-th of
 /// the model (Narayanan et al. 2021, section 2.2).
@@ -78,6 +126,24 @@ mod tests {
         };
         assert_eq!(stage_layers(&plan, &model(10)).unwrap(), [[1, 3], [2, 4]]);
         assert!(stage_layers(&plan, &model(11)).is_err());
+    }
+
+    #[test]
+    fn a_stage_is_full_once_it_holds_more_than_its_share() {
+        // A layer has 4 x 64^2 + 2 x 64 x 256 = 49,152, a head of 2,304 rows 147,456: three layers.
+        let mut model = model(8);
+        model.vocabulary_size = 2304;
+        // Shares of 11/4: 3 and 6 layers' worth pass the first two, and 8 are less than the third.
+        let stages = balanced(&model, 4);
+        assert_eq!((stages.layers, stages.head), (vec![vec![3], vec![3], vec![2], vec![0]], 3));
+        // Shares of 11/2: six layers, then two and the head.
+        let stages = balanced(&model, 2);
+        assert_eq!((stages.layers, stages.head), (vec![vec![6], vec![2]], 1));
+        // Shares of 11/8 are passed by 2, 3, 5, 6 and 7 layers: the head has the seventh stage, and
+        // nothing is left for the eighth.
+        let stages = balanced(&model, 8);
+        let counts: Vec<u64> = stages.layers.iter().map(|chunks| chunks[0]).collect();
+        assert_eq!((counts, stages.head), (vec![2, 1, 2, 1, 1, 1, 0, 0], 6));
     }
 
     #[test]

@@ -33,20 +33,20 @@ pub struct StageState {
 /// that is kept. ZeRO 1, 2, 3 divide optimizer states, gradients and parameters over the shard
 /// group (Rajbhandari et al. 2020, figure 1).
 pub fn stage_states(scenario: &Scenario, layout: &Layout) -> Vec<StageState> {
-    let last = layout.stage_layers.len() - 1;
-    (0..=last).map(|stage| stage_state(scenario, layout, stage, last)).collect()
+    let stages = 0..layout.stage_layers.len();
+    stages.map(|stage| stage_state(scenario, layout, stage)).collect()
 }
 
-fn stage_state(scenario: &Scenario, layout: &Layout, stage: usize, last: usize) -> StageState {
+fn stage_state(scenario: &Scenario, layout: &Layout, stage: usize) -> StageState {
     let (model, stack, plan) = (&scenario.model, &scenario.stack, &scenario.plan);
     let tp = plan.tp as f64;
     let replicated_a_layer = 2.0 * model.norm_parameters()
         + if model.linear_bias { 2.0 * model.hidden_size as f64 } else { 0.0 };
     let layer = (model.layer_parameters() - replicated_a_layer) / tp + replicated_a_layer;
     let embedding = if stage == 0 { model.embedding_parameters() / tp } else { 0.0 };
-    // A tied table is held a second time by the last stage of a pipeline.
-    let holds_head = stage == last && !(model.tied_embeddings && last == 0);
-    let head = if stage == last { model.norm_parameters() } else { 0.0 }
+    // A tied table is held a second time by the stage of the output projection.
+    let holds_head = stage == layout.head_stage && !(model.tied_embeddings && stage == 0);
+    let head = if stage == layout.head_stage { model.norm_parameters() } else { 0.0 }
         + if holds_head { model.head_parameters() / tp } else { 0.0 };
     let layers = layout.layers_on(stage) as f64;
     let parameters = layers * layer + embedding + head;

@@ -76,13 +76,18 @@ fn stage_memory(scenario: &Scenario, program: &Program, outcome: &Outcome) -> Ve
                 })
                 .unwrap_or((Bytes::ZERO, Bytes::ZERO));
             let held = role.memory;
-            // The caching allocator holds tensors; context and communicators lie outside it.
-            let cached = held.weights + held.gradients + held.optimizer + activations + buffers;
-            let outside = held.buffers + held.overhead;
+            let kept = held.weights + held.gradients + held.optimizer + held.buffers;
+            let passing = activations + buffers;
+            let allocated = kept + passing;
+            // What is held throughout was taken once and lies without holes; what comes and goes
+            // leaves some between its blocks.
+            let cached = kept + passing * slack;
             StageMemory {
                 stage: role.stage,
-                peak: cached + outside,
-                peak_reserved: cached * slack + outside,
+                peak: allocated + held.overhead,
+                peak_reserved: cached + held.overhead,
+                peak_allocated: allocated,
+                peak_cached: cached,
                 weights: held.weights,
                 gradients: held.gradients,
                 optimizer: held.optimizer,

@@ -119,7 +119,7 @@ impl Pricer<'_> {
                     _ => 1.0,
                 };
                 let cost = WorkCost {
-                    time: price.time * self.kernel_stretch * narrow,
+                    time: price.time * self.kernel_stretch * narrow + self.stall(launch),
                     launch: launch / self.launches_a_graph,
                     slowdown: slowdown.max(1.0),
                     ports: Ports::default(),
@@ -140,8 +140,22 @@ impl Pricer<'_> {
         }
     }
 
+    /// Time for which the device has nothing to do after a kernel whose end the host awaits before
+    /// it launches the next one.
+    fn stall(&self, launch: Seconds) -> Seconds {
+        if self.scenario.cluster.blocking_launches {
+            launch + self.scenario.cluster.gpu.launch_latency
+        } else {
+            Seconds::ZERO
+        }
+    }
+
     fn collective(&self, kind: GroupKind, collective: &Collective) -> (WorkCost, Grounds) {
-        let launch = self.scenario.stack.collective_launch_cost;
+        let mut launch = self.scenario.stack.collective_launch_cost;
+        if kind == GroupKind::Tensor && self.transfers_cross_nodes() {
+            let stack = &self.scenario.stack;
+            launch += stack.crowded_collective_launch_cost * self.scenario.plan.tp as f64;
+        }
         let placement = self.placement(kind, collective.kind);
         if placement.group().len() < 2 {
             let (time, slowdown, ports) = (Seconds::ZERO, 1.0, Ports::default());
@@ -151,13 +165,20 @@ impl Pricer<'_> {
         }
         let price = self.collectives.price(collective, &placement);
         let cost = WorkCost {
-            time: price.time * self.scenario.fit.network_factor,
+            time: price.time * self.scenario.fit.network_factor + self.stall(launch),
             launch,
             slowdown: 1.0,
             ports: Ports { scale_up: price.scale_up_fraction, network: price.network_fraction },
         };
         let CollectivePrice { evidence, relative_error, .. } = price;
         (cost, Grounds { evidence, relative_error, is_outside: false })
+    }
+
+    /// Whether stages next to each other are on different nodes.
+    fn transfers_cross_nodes(&self) -> bool {
+        let mesh = &self.layout.mesh;
+        let node = |stage| mesh.rank_in_stage(stage, 0) / self.scenario.cluster.gpus_per_node;
+        (1..mesh.size.pp).any(|stage| node(stage - 1) != node(stage))
     }
 
     /// The groups that run an operation at the same time, that of the first rank in front.

@@ -49,7 +49,7 @@ pub fn select_ranks(layout: &Layout, selection: RankSelection) -> (Vec<RankEntry
         let mut known: FxHashMap<u64, usize> = FxHashMap::default();
         for entry in &mut ranks {
             let stage = entry.role as u64;
-            let edge = stage == 0 || stage + 1 == mesh.size.pp;
+            let edge = stage == 0 || entry.role == layout.head_stage;
             if kind == GroupKind::Embedding && !edge {
                 continue;
             }

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Block, BlockId, Program, RankSelection, select_ranks};
 use crate::graph::Graph;
-use crate::plan::{GroupKind, Layout, StageState, stage_states};
+use crate::plan::{GroupKind, Layout, stage_states};
 use crate::spec::{Recompute, Scenario, SelectiveRecompute};
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
@@ -115,12 +115,7 @@ impl Lowering<'_> {
             embedding: stage == 0 && chunk == 0,
             recomputed_layers: covered,
             plain_layers: layers - covered,
-            head: stage + 1 == self.layout.stage_layers.len()
-                && u64::from(chunk) + 1 == plan.virtual_stages,
+            head: stage == self.layout.head_stage && u64::from(chunk) + 1 == plan.virtual_stages,
         }
-    }
-
-    fn static_memory(&self, state: &StageState) -> super::StaticMemory {
-        memory::static_memory(self.scenario, self.layout, state)
     }
 }

@@ -16,9 +16,11 @@
 //! - `communication`: for each of `tp`, `dp`, `pp`, `cp`, `ep` of one rank the `total_s` in which
 //!   data moves, the `exposed_s` that compute waits for it, and the `bytes` as nccl-tests counts
 //!   them.
-//! - `memory`: `capacity_bytes`, `peak_bytes`, `peak_reserved_bytes`, `fits`, and `stages`, each
-//!   with `stage`, `peak_bytes`, `peak_reserved_bytes` and what makes up the peak: `weights_bytes`,
-//!   `gradients_bytes`, `optimizer_bytes`, `activations_bytes`, `buffers_bytes`, `overhead_bytes`.
+//! - `memory`: `capacity_bytes`, `fits`, and of the fullest stage `peak_allocated_bytes` (tensors),
+//!   `peak_bytes` (and what lies outside of the caching allocator), `peak_cached_bytes` (its
+//!   segments), `peak_reserved_bytes` (both); `stages`, each with `stage`, the same four and what
+//!   makes up the peak: `weights_bytes`, `gradients_bytes`, `optimizer_bytes`, `activations_bytes`,
+//!   `buffers_bytes`, `overhead_bytes`.
 //! - `evidence`: `measured_fraction`, `fitted_fraction`, `scaled_fraction` (fits of other GPUs),
 //!   `roofline_fraction` of the busy time.
 //! - `convention`: what `mfu` and `hfu` count, in words.

@@ -10,7 +10,7 @@ mod warn;
 pub use warn::warnings;
 
 use super::problem::Problem;
-use super::{Cluster, Fit, Model, Plan, Scenario, Stack, Training};
+use super::{Cluster, Fit, Model, PipelineBalance, Plan, Scenario, Stack, Training};
 
 /// The parts of a scenario that could be read.
 #[derive(Debug, Default)]
@@ -27,14 +27,16 @@ pub(super) struct Parts {
 impl Parts {
     /// The scenario, when all parts could be read; `stem` names it where it does not itself.
     pub(super) fn into_scenario(self, stem: Option<String>) -> Option<Scenario> {
+        let (stack, mut training) = (self.stack?, self.training?);
+        training.dropout.get_or_insert(stack.dropout);
         Some(Scenario {
             name: self.name.or(stem),
             model: self.model?,
             cluster: self.cluster?,
             fit: self.fit?,
-            stack: self.stack?,
+            stack,
             plan: self.plan?,
-            training: self.training?,
+            training,
             measured: Vec::new(),
         })
     }
@@ -72,7 +74,10 @@ pub(super) fn check_parts(parts: &Parts) -> Vec<Problem> {
     }
     if let (Some(plan), Some(model)) = (plan, model) {
         layout::heads(plan, model, &mut problems);
-        layout::layers(plan, model, &mut problems);
+        // A stack that balances stages itself takes any number of layers.
+        let balances = |stack: &Stack| stack.pipeline_balance != PipelineBalance::Layers;
+        let is_even = !stack.is_some_and(balances) || plan.virtual_stages > 1;
+        layout::layers(plan, model, is_even, &mut problems);
     }
     if let (Some(plan), Some(stack)) = (plan, stack) {
         layout::ring_attention(plan, stack, &mut problems);

@@ -58,6 +58,10 @@ pub struct Cluster {
     pub spine_fraction: f64,
     /// Bandwidth between a GPU and its host, one direction.
     pub host_bandwidth: BytesPerSecond,
+    /// Whether jobs run with `CUDA_LAUNCH_BLOCKING=1`, as on machines where NCCL hangs without it:
+    /// the host waits for every kernel, so that each launch adds its time to the step.
+    #[serde(default)]
+    pub blocking_launches: bool,
     /// Where each number comes from, by key; `recalled:` in front marks what was not looked up.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,

@@ -68,14 +68,14 @@ pub struct Gpu {
 }
 
 /// Share of the memory's ratio that counts in the distance of two parts of the same die and power.
-const SAME_DIE_MEMORY: f64 = 0.05;
+const SAME_DIE_MEMORY: f64 = 0.1;
 
 impl Gpu {
     /// How unlike another GPU: natural logarithms of the ratios of peak per SM, bandwidth and SM
     /// count, half of those of cache and power, and one more for another architecture.
     ///
-    /// The same die at the same power with other memory (A100 SXM with 40 and 80 GB) counts as the
-    /// same chip: what memory does to a kernel is in the forms, what power does is not.
+    /// The same die at the same power with other memory (A100 SXM with 40 and 80 GB) is near: what
+    /// memory does to a kernel is in the forms, what power does is not.
     pub fn distance(&self, other: &Self) -> f64 {
         let log = |own: f64, others: f64| (own.max(1.0) / others.max(1.0)).ln().abs();
         let per_sm = |gpu: &Self| gpu.peak_fp16.value() / gpu.sm_count.max(1) as f64;

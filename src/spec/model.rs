@@ -131,6 +131,15 @@ impl Model {
         count + 2.0 * self.norm_parameters()
     }
 
+    /// Parameters of the matrices of one transformer layer.
+    pub fn layer_matrices(&self) -> f64 {
+        let (hidden, ffn) = (self.hidden_size as f64, self.ffn_size as f64);
+        let query = (self.head_count * self.head_width()) as f64;
+        let key_value = 2.0 * (self.kv_heads() * self.head_width()) as f64;
+        let widened = (self.mlp_input_matrices() + 1) as f64 * ffn;
+        hidden * (2.0 * query + key_value + widened)
+    }
+
     /// Parameters of one norm over the residual stream.
     pub fn norm_parameters(&self) -> f64 {
         self.hidden_size as f64 * if self.norm_bias { 2.0 } else { 1.0 }

@@ -42,13 +42,8 @@ pub struct Stack {
     /// in fp32 (Composer's training metrics); none when absent.
     #[serde(default)]
     pub loss_metric_count: u64,
-    /// Copies of the logits in fp32 that live only while the loss is computed: 2 for PyTorch's own
-    /// cross-entropy, whose backward makes the gradients of log-probabilities and of logits; none
-    /// when absent.
-    #[serde(default)]
-    pub loss_copies: f64,
-    /// Whether recomputation of a whole layer ends with the last tensor that backward needs, so that
-    /// the last product is not repeated (non-reentrant checkpoints of PyTorch 2.1 and later).
+    /// Whether recomputation of a whole layer ends with the last tensor that backward needs, so
+    /// that the last product is not repeated (non-reentrant checkpoints since PyTorch 2.1).
     #[serde(default)]
     pub recompute_stops_early: bool,
     /// What `plan.recompute = "selective"` computes again; the attention core when absent.
@@ -56,10 +51,28 @@ pub struct Stack {
     pub selective_recompute: SelectiveRecompute,
     /// Whether the wgrad GEMM adds into the gradient buffer (else a separate accumulation).
     pub fused_gradient_accumulation: bool,
+    /// Where a weight's gradient lives before it is in the gradient buffer.
+    #[serde(default)]
+    pub weight_gradient: WeightGradient,
+    /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,
+    /// Transformer Engine); the functions of PyTorch do not.
+    #[serde(default)]
+    pub in_place_cross_entropy: bool,
+    /// Whether dropout runs where `training.dropout` does not say: `--hidden-dropout` and
+    /// `--attention-dropout` of Megatron-LM are 0.1 unless set.
+    #[serde(default)]
+    pub dropout: bool,
     /// Whether the optimizer updates all tensors in few launches (else several a tensor).
     pub fused_optimizer: bool,
     /// Whether chains of elementwise kernels are compiled into one (torch.compile).
     pub compile: bool,
+    /// Copies of all heads' queries that lay out queries, keys and values around a fused attention
+    /// core, in forward and again in backward; none when absent.
+    #[serde(default)]
+    pub attention_copies: u32,
+    /// Whether gradients are scaled for clipping in a pass of its own, and not by the update.
+    #[serde(default)]
+    pub separate_clipping: bool,
     /// Share of memory bandwidth that norm kernels reach.
     pub norm_bandwidth_fraction: f64,
     /// Share of memory bandwidth that elementwise kernels reach.
@@ -100,25 +113,40 @@ pub struct Stack {
     pub gradient_reduce: GradientReduce,
     /// Size of a gradient bucket.
     pub gradient_bucket: Bytes,
+    /// How gradients get to the ranks that update shards of the parameters (ZeRO-1); by
+    /// reduce-scatter when absent.
+    #[serde(default)]
+    pub sharded_gradients: ShardedGradients,
     /// Whether gradient reduction runs beside backward.
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
     pub overlap_parameter_gather: bool,
     /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
     pub overlap_tp_fraction: f64,
+    /// Whether a GEMM whose input is gathered first multiplies the rank's own part of it, beside
+    /// the gather.
+    #[serde(default)]
+    pub overlap_tp_own_part: bool,
     /// Whether the gradient of a column-parallel input is reduced beside its wgrad GEMM.
     pub overlap_tp_wgrad: bool,
     /// Whether pipeline sends and receives run beside compute.
     pub overlap_p2p: bool,
     /// Whether pipeline tensors are cut over tp ranks for the wire and gathered after.
     pub p2p_scatter_gather: bool,
+    /// Whether the host of either end waits for each pipeline transfer before it goes on.
+    #[serde(default)]
+    pub synchronous_transfers: bool,
+    /// How layers are spread over pipeline stages where the plan does not say; evenly when absent.
+    #[serde(default)]
+    pub pipeline_balance: PipelineBalance,
     /// Layers whose parameters FSDP gathers ahead of use.
     pub fsdp_prefetch: u64,
     /// What FSDP copies around its collectives; nothing when absent.
     #[serde(default)]
     pub fsdp_copies: FsdpCopies,
     /// Whether what is scaled by row is quantised after it was gathered over tensor-parallel ranks,
-    /// whole and once for each matrix, so that it travels in 16 bits (torchao); else in parts before.
+    /// whole and once for each matrix, so that it travels in 16 bits (torchao); else in parts
+    /// before.
     #[serde(default)]
     pub rowwise_after_gather: bool,
     /// How ranks get the parameters that others updated, with `plan.zero` 1 and 2; by an all-gather
@@ -159,6 +187,10 @@ pub struct Stack {
     pub backward_launch_cost: Seconds,
     /// Host time to launch one collective.
     pub collective_launch_cost: Seconds,
+    /// Added host time of a tensor-parallel collective for each rank of its group, in jobs whose
+    /// pipeline transfers cross nodes; none when absent.
+    #[serde(default)]
+    pub crowded_collective_launch_cost: Seconds,
     /// Whether layers replay as CUDA graphs, so that a layer costs one launch.
     pub cuda_graph: bool,
     /// Launches that may wait on the device before a launch call blocks.
@@ -167,6 +199,18 @@ pub struct Stack {
     pub step_host_time: Seconds,
     /// Host time a micro-batch outside launches.
     pub micro_batch_host_time: Seconds,
+    /// Host time of a pipeline transfer at its receiver: shapes sent ahead, allocation; none when
+    /// absent.
+    #[serde(default)]
+    pub transfer_host_time: Seconds,
+    /// Host time a step for each parameter tensor of a rank: loops over tensors around the
+    /// optimizer; none when absent.
+    #[serde(default)]
+    pub tensor_host_time: Seconds,
+    /// Host time for each parameter tensor and each rank of its shard group when updated parameters
+    /// are gathered tensor by tensor; none when absent.
+    #[serde(default)]
+    pub gather_slice_host_time: Seconds,
     /// Whether the host waits for the device at the end of each step (loss or gradient-norm read).
     pub synchronise_each_step: bool,
 
@@ -187,6 +231,24 @@ pub struct Stack {
     /// Where each number comes from, by key.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
+}
+
+/// Where the gradient of a weight, in the format of compute, lives before it is in the gradient
+/// buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightGradient {
+    /// It is dropped as soon as it has been accumulated. Where the product itself accumulates,
+    /// autograd is still handed an empty tensor of that size (Megatron-LM's
+    /// `LinearWithGradAccumulationAndAsyncCommunication`).
+    #[default]
+    Transient,
+    /// That empty tensor is kept for good, one for each shape of a layer's weights (Transformer
+    /// Engine's `get_dummy_wgrad`).
+    KeptByShape,
+    /// Gradients of all weights stay until the backward of the micro-batch has ended, and are
+    /// accumulated then (nanotron's `FP32GradientAccumulator`).
+    UntilBackwardEnds,
 }
 
 fn one() -> f64 {
@@ -252,6 +314,30 @@ pub enum GradientReduce {
     Bucketed,
     /// One collective over all gradients of a stage.
     Whole,
+}
+
+/// How gradients get to the ranks that update shards of the parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardedGradients {
+    /// Reduce-scatter, as early as gradients are reduced without sharding.
+    #[default]
+    ReduceScatter,
+    /// One all-reduce of all gradients after the last backward; updated parameters are gathered
+    /// before the step ends.
+    AllReduceAtEnd,
+}
+
+/// How layers are spread over pipeline stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PipelineBalance {
+    /// As many layers on each.
+    #[default]
+    Layers,
+    /// As much arithmetic on each, the output projection included: a stage is full once all that is
+    /// placed exceeds the share of the stages so far (nanotron `models/base.py`, `build_model`).
+    Compute,
 }
 
 /// An axis of the rank mesh.

@@ -23,9 +23,9 @@ pub struct Training {
     /// Whether gradients are clipped by their global norm.
     #[serde(default = "yes")]
     pub gradient_clipping: bool,
-    /// Whether dropout runs.
-    #[serde(default)]
-    pub dropout: bool,
+    /// Whether dropout runs; as the stack does by default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<bool>,
 }
 
 fn yes() -> bool {

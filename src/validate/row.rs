@@ -6,7 +6,7 @@ use super::entry::{Entry, Measured, MemoryKind};
 use super::scenario::Described;
 use super::stand_in::{cluster_for, stack_for};
 use crate::calibrate::{Fault, Hardware, Row, Table};
-use crate::spec::{DataSources, Gpu, Kind, Problems, load_part};
+use crate::spec::{DataSources, Gpu, Kind, PipelineBalance, Problems, Stack, load_part};
 use crate::units::{Bytes, Seconds};
 
 /// Columns without which a table is not one of runs.
@@ -64,6 +64,8 @@ struct Reader<'a> {
     assignment: &'a Assignment,
     hardware: Hardware,
     stacks: BTreeMap<String, Option<String>>,
+    /// Whether a stack spreads layers over stages itself.
+    balances: BTreeMap<String, bool>,
     clusters: BTreeMap<(String, String), Option<String>>,
 }
 
@@ -80,6 +82,7 @@ impl<'a> Reader<'a> {
             assignment,
             hardware,
             stacks: BTreeMap::new(),
+            balances: BTreeMap::new(),
             clusters: BTreeMap::new(),
         })
     }
@@ -155,7 +158,11 @@ impl<'a> Reader<'a> {
         // The factors of a cluster for which another stands in are its own all the same.
         let is_fitted = cluster_file != cluster && sources.names(Kind::Fit).contains(&cluster);
         let fit = is_fitted.then_some(cluster.as_str());
-        Described { row, gpu: &gpu_name, stack: &stack_file, cluster: &cluster_file, fit }
-            .to_toml(assumed)
+        let balances_stages = *self.balances.entry(stack_file.clone()).or_insert_with(|| {
+            load_part::<Stack>(sources, Kind::Stack, &stack_file)
+                .is_ok_and(|stack| stack.pipeline_balance != PipelineBalance::Layers)
+        });
+        let (gpu, stack, cluster) = (&*gpu_name, &*stack_file, &*cluster_file);
+        Described { row, gpu, stack, balances_stages, cluster, fit }.to_toml(assumed)
     }
 }

@@ -74,10 +74,12 @@ fn peak_memory(summary: &Summary, kind: MemoryKind) -> Bytes {
     let memory = &summary.memory;
     let all = |bytes: u64| Bytes::new(bytes as f64);
     match kind {
-        MemoryKind::Allocated => all(memory.peak_bytes),
-        MemoryKind::Reserved | MemoryKind::Device => all(memory.peak_reserved_bytes),
+        MemoryKind::Allocated => all(memory.peak_allocated_bytes),
+        MemoryKind::Reserved => all(memory.peak_cached_bytes),
+        MemoryKind::Device => all(memory.peak_reserved_bytes),
+        // nanotron's benchmark writes `max_memory_reserved` of rank 0.
         MemoryKind::FirstRank => {
-            memory.stages.first().map_or(all(memory.peak_bytes), |stage| stage.peak)
+            memory.stages.first().map_or(all(memory.peak_cached_bytes), |stage| stage.peak_cached)
         }
     }
 }

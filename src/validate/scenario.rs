@@ -7,11 +7,18 @@ use crate::calibrate::{Fault, Row};
 /// Width of a head that large models have.
 const HEAD_WIDTH: u64 = 128;
 
+/// Heads of GPT-3 175B (Brown et al. 2020, table 2.1), which models as wide or wider took over: the
+/// first of those that became BLOOM have 96 heads of 150
+/// (bigscience-workshop/bigscience@9e64ede train/tr11-176B-ml/chronicles-prequel.md).
+const WIDEST_HEADS: u64 = 96;
+
 /// A row, and the files of its hardware and software.
 pub(super) struct Described<'a> {
     pub(super) row: &'a Row<'a>,
     pub(super) gpu: &'a str,
     pub(super) stack: &'a str,
+    /// Whether the stack spreads layers over stages itself.
+    pub(super) balances_stages: bool,
     pub(super) cluster: &'a str,
     /// The fit of the cluster, where there is one.
     pub(super) fit: Option<&'a str>,
@@ -56,12 +63,13 @@ impl Described<'_> {
             "gelu" => false,
             other => return Err(row.fault(format!("mlp is `{other}`, not `gelu` or `swiglu`"))),
         };
-        // The tables count the matrices of the MLP; what goes with two of them is the model's.
-        let is_nemotron = name.to_lowercase().contains("nemotron");
+        // The tables count the matrices of the MLP; what goes with two of them is the model's. All
+        // dense Nemotron have two and squared ReLU (NemotronConfig of NeMo), whatever tables say.
+        let is_nemotron = name.to_lowercase().contains("nemotron") && !name.contains("lama");
         let is_alibi = row.text("other").is_some_and(|other| other.contains("ALiBi"));
         let (activation, norm, position) = match (is_gated, is_nemotron, is_alibi) {
+            (_, true, _) => ("squared_relu", "layernorm", "rotary"),
             (true, ..) => ("swiglu", "rmsnorm", "rotary"),
-            (false, true, _) => ("squared_relu", "layernorm", "rotary"),
             (false, false, true) => ("gelu", "layernorm", "alibi"),
             (false, false, false) => ("gelu", "layernorm", "learned"),
         };
@@ -83,6 +91,11 @@ impl Described<'_> {
             return self.row.count("heads").map(|count| count as u64);
         }
         let (hidden, ranks) = (self.row.count("hidden")? as u64, self.plan_count("tp")?);
+        let is_wide = hidden >= WIDEST_HEADS * HEAD_WIDTH && hidden.is_multiple_of(WIDEST_HEADS);
+        if is_wide && WIDEST_HEADS.is_multiple_of(ranks) {
+            assumed.push(format!("{WIDEST_HEADS} heads, as GPT-3 175B, where none are told"));
+            return Ok(WIDEST_HEADS);
+        }
         let heads = (1..=hidden)
             .filter(|heads| hidden.is_multiple_of(*heads) && heads.is_multiple_of(ranks))
             .min_by_key(|heads| (hidden / heads).abs_diff(HEAD_WIDTH));
@@ -209,6 +222,9 @@ impl Described<'_> {
     /// if that makes it even (Megatron-LM `--account-for-embedding-in-pipeline-split`); else the
     /// first and the last chunk, which carry them, get the fewer ones.
     fn spread(&self, chunks: u64) -> Result<Spread, Fault> {
+        if self.balances_stages {
+            return Ok(Spread::Even);
+        }
         let layers = self.row.count("layers")? as u64;
         let chunks = self.plan_count("pp")? * chunks;
         if layers.is_multiple_of(chunks) {

@@ -93,8 +93,8 @@ impl CollectiveKind {
 pub struct Collective {
     /// The operation.
     pub kind: CollectiveKind,
-    /// Size as nccl-tests counts it: the buffer of a rank for all-reduce, broadcast and all-to-all, the
-    /// gathered output for all-gather, the whole input for reduce-scatter, the message for
+    /// Size as nccl-tests counts it: the buffer of a rank for all-reduce, broadcast and all-to-all,
+    /// the gathered output for all-gather, the whole input for reduce-scatter, the message for
     /// send-receive.
     pub bytes: Bytes,
 }

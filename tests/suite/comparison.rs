@@ -40,6 +40,8 @@ fn summary(compute_s: f64, dp_s: f64, bubble_s: f64, reserved_gib: f64) -> Summa
             capacity_bytes: (80.0 * GIB) as u64,
             peak_bytes: (reserved_gib * GIB) as u64,
             peak_reserved_bytes: (reserved_gib * GIB) as u64,
+            peak_allocated_bytes: (reserved_gib * GIB) as u64,
+            peak_cached_bytes: (reserved_gib * GIB) as u64,
             fits: reserved_gib <= 80.0,
             stages: vec![stage(0, 0.5), stage(1, 1.0)],
         },

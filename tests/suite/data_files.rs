@@ -24,7 +24,24 @@ fn tables(folder: &str) -> BTreeMap<String, Table> {
             tables.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), table);
         }
     }
-    tables
+    let stems: Vec<String> = tables.keys().cloned().collect();
+    stems.into_iter().map(|stem| (stem.clone(), on_its_base(&stem, &tables))).collect()
+}
+
+/// A table with what it inherits; a key that it changes needs a source of its own.
+fn on_its_base(stem: &str, tables: &BTreeMap<String, Table>) -> Table {
+    let mut own = tables[stem].clone();
+    let Some(base) = own.remove("base") else { return own };
+    let mut table = on_its_base(base.as_str().unwrap(), tables);
+    let own_sources = own.remove("sources");
+    if let Some(Value::Table(sources)) = table.get_mut("sources") {
+        sources.retain(|key, _| !own.contains_key(key));
+        if let Some(Value::Table(own_sources)) = own_sources {
+            sources.extend(own_sources);
+        }
+    }
+    table.extend(own);
+    table
 }
 
 /// A table as a type of the specification.
@@ -32,27 +49,36 @@ fn typed<T: DeserializeOwned>(stem: &str, table: Table) -> T {
     Value::Table(table).try_into().unwrap_or_else(|error| panic!("{stem}: {error}"))
 }
 
-/// The tables of a folder with those that they stand on beneath them.
-fn whole_tables(folder: &str) -> BTreeMap<String, Table> {
-    let own = tables(folder);
-    let whole = |(stem, table): (&String, &Table)| {
-        let mut table = table.clone();
-        while let Some(base) = table.remove("base") {
-            let base = base.as_str().unwrap_or_else(|| panic!("{stem}: base"));
-            let below = own.get(base).unwrap_or_else(|| panic!("{stem}: no `{base}`"));
-            for (key, value) in below {
-                table.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-        }
-        (stem.clone(), table)
-    };
-    own.iter().map(whole).collect()
-}
-
 /// The files of a folder as a type of the specification.
 fn files<T: DeserializeOwned>(folder: &str) -> BTreeMap<String, T> {
     let parse = |(stem, table): (String, Table)| (stem.clone(), typed(&stem, table));
     whole_tables(folder).into_iter().map(parse).collect()
+}
+
+/// The files of a folder, each over the file that it names as its `base`.
+fn whole_tables(folder: &str) -> BTreeMap<String, Table> {
+    let known = tables(folder);
+    let whole = |stem: &String| {
+        let mut table = known[stem].clone();
+        while let Some(Value::String(base)) = table.remove("base") {
+            let under = known.get(&base).unwrap_or_else(|| panic!("{stem}: no {folder}/{base}"));
+            for (key, value) in under {
+                match (table.get_mut(key), value) {
+                    (Some(Value::Table(over)), Value::Table(under)) => {
+                        for (key, value) in under {
+                            over.entry(key.clone()).or_insert_with(|| value.clone());
+                        }
+                    }
+                    (Some(_), _) => {}
+                    (None, value) => {
+                        table.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        (stem.clone(), table)
+    };
+    known.keys().map(whole).collect()
 }
 
 /// Cluster tables with the GPU's table in place of its name.

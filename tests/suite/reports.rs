@@ -202,7 +202,9 @@ fn the_json_of_the_numbers_does_not_change() {
       "memory": {
         "capacity_bytes": 85899345920,
         "fits": false,
+        "peak_allocated_bytes": 84288733184,
         "peak_bytes": 85899345920,
+        "peak_cached_bytes": 86436216832,
         "peak_reserved_bytes": 88046829568,
         "stages": [
           {
@@ -211,7 +213,9 @@ fn the_json_of_the_numbers_does_not_change() {
             "gradients_bytes": 17179869184,
             "optimizer_bytes": 12884901888,
             "overhead_bytes": 1610612736,
+            "peak_allocated_bytes": 84288733184,
             "peak_bytes": 85899345920,
+            "peak_cached_bytes": 86436216832,
             "peak_reserved_bytes": 88046829568,
             "stage": 0,
             "weights_bytes": 8589934592
@@ -222,7 +226,9 @@ fn the_json_of_the_numbers_does_not_change() {
             "gradients_bytes": 17179869184,
             "optimizer_bytes": 12884901888,
             "overhead_bytes": 1610612736,
+            "peak_allocated_bytes": 73551314944,
             "peak_bytes": 75161927680,
+            "peak_cached_bytes": 75698798592,
             "peak_reserved_bytes": 77309411328,
             "stage": 1,
             "weights_bytes": 8589934592
@@ -233,7 +239,9 @@ fn the_json_of_the_numbers_does_not_change() {
             "gradients_bytes": 17179869184,
             "optimizer_bytes": 12884901888,
             "overhead_bytes": 1610612736,
+            "peak_allocated_bytes": 52076478464,
             "peak_bytes": 53687091200,
+            "peak_cached_bytes": 54223962112,
             "peak_reserved_bytes": 55834574848,
             "stage": 2,
             "weights_bytes": 8589934592
@@ -244,7 +252,9 @@ fn the_json_of_the_numbers_does_not_change() {
             "gradients_bytes": 17179869184,
             "optimizer_bytes": 12884901888,
             "overhead_bytes": 1610612736,
+            "peak_allocated_bytes": 52076478464,
             "peak_bytes": 53687091200,
+            "peak_cached_bytes": 54223962112,
             "peak_reserved_bytes": 55834574848,
             "stage": 3,
             "weights_bytes": 8589934592

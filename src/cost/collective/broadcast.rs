@@ -1,7 +1,7 @@
 //! Broadcast: one rank's buffer runs through all the others in a chain, chunk by chunk.
 //!
-//! NCCL broadcasts on its rings only: a chunk crosses every rank before the last one has it, so that
-//! among many nodes the filling of the chain costs more than the bytes.
+//! NCCL broadcasts on its rings only: a chunk crosses every rank before the last one has it, so
+//! that among many nodes the filling of the chain costs more than the bytes.
 
 use super::algorithm::{CollectiveAlgorithm, Fill, Round, Steps};
 use super::layout::Layout;

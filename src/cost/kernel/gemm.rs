@@ -72,6 +72,8 @@ pub(super) struct GemmForm {
     resident_bytes: f64,
     /// Rate of the best tile's main loop on all SMs.
     rates: Rates,
+    /// Rate without tensor cores.
+    cuda_core_rate: f64,
 }
 
 /// Rates by operand format, FLOP/s.
@@ -136,6 +138,7 @@ impl GemmForm {
             bandwidth: gpu.memory_bandwidth.value() * fraction,
             resident_bytes: gpu.l2_cache.value() * RESIDENT_SHARE,
             rates: Rates::new(gpu),
+            cuda_core_rate: gpu.peak_fp32.value() * CUDA_CORE_SHARE,
         }
     }
 
@@ -158,7 +161,11 @@ impl GemmForm {
         };
         let alignment = alignment_efficiency(contiguous.0, dtype)
             .min(alignment_efficiency(contiguous.1, dtype));
-        let rate = self.rates.of(dtype) * layout_efficiency * alignment;
+        let rate = if needs_cuda_cores(shape, contiguous, dtype) {
+            self.cuda_core_rate
+        } else {
+            self.rates.of(dtype) * layout_efficiency * alignment
+        };
         let compute = self.best_tiling(shape, rate, self.rates.fp16);
         let traffic = self.traffic(shape, dtype, output, accumulate) / self.bandwidth;
         let (busy, memory_share) = smooth_maximum(compute, traffic);
@@ -206,6 +213,19 @@ impl GemmForm {
         let passes = if accumulate { 2.0 } else { 1.0 };
         batch * (operands + passes * m * n * output.bytes())
     }
+}
+
+/// Share of the fp32 peak that batches of 16-bit products reach without tensor cores: 10 of 19.5
+/// TFLOP/s on A100. 78 layers with 128 heads of 108 take 163 s a step where 96 heads of 144 take
+/// 118 (bigscience-workshop/bigscience@9e64ede train/tr11-176B-ml/chronicles-prequel.md).
+const CUDA_CORE_SHARE: f64 = 0.5;
+
+/// Whether a batch of 16-bit products runs without tensor cores: where its rows are no multiple of
+/// 16 bytes the batched kernels of cuBLAS fall back, as attention with heads of odd widths shows.
+fn needs_cuda_cores(shape: Shape, contiguous: (f64, f64), dtype: DType) -> bool {
+    let is_aligned = |dimension: f64| (dimension * dtype.bytes()) % 16.0 == 0.0;
+    let is_half = matches!(dtype, DType::Fp16 | DType::Bf16);
+    shape.batch > 1.0 && is_half && !(is_aligned(contiguous.0) && is_aligned(contiguous.1))
 }
 
 /// Rate of a product over that of the same product with aligned rows, for one contiguous dimension.

@@ -273,9 +273,9 @@ fn forward_factor(learned: &str, family: AttentionFamily, shape: &AttentionShape
 ///
 /// `FlashAttention` 2 over 3 on H100, 8k tokens, heads of 128: 4788 over 2585 us causal, 9460 over
 /// 4962 without a mask (flash-attention issue 1791), 1.88 in the mean. 1 over 2: about 2 (Dao
-/// 2023), and a quarter more with heads wider than 64, which spill (1.85 and 2.35 where MPT trains with
-/// the Triton kernel of the first generation on A100, mosaicml/llm-foundry@8c8dd48f). Before Hopper,
-/// 2 is what all run.
+/// 2023), and a quarter more with heads wider than 64, which spill (1.85 and 2.35 where MPT trains
+/// with the Triton kernel of the first generation on A100, mosaicml/llm-foundry@8c8dd48f). Before
+/// Hopper, 2 is what all run.
 fn backward_factor(learned: &str, best: &str, family: AttentionFamily, head_dim: f64) -> f64 {
     let generations = if best == "flash2" { 1.0 } else { 1.88 };
     let learned_second = matches!(learned, "flash2" | "flash1");

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use super::stage::{Part, RoleBuilder};
 use super::{ChunkContents, Lowering};
 use crate::plan::GroupKind;
-use crate::program::{Action, EventId, MemoryEffect, Stream, Waits};
-use crate::spec::{FsdpCopies, GradientReduce, ParameterExchange};
+use crate::program::{Action, EventId, MemoryEffect, Step, Stream, Waits};
+use crate::spec::{FsdpCopies, GradientReduce, ParameterExchange, ShardedGradients};
 use crate::timeline::Task;
 use crate::units::Bytes;
 use crate::work::{CollectiveKind, Kernel, MemoryKernel, Pass};
@@ -29,9 +29,15 @@ impl Lowering<'_> {
         task: Task,
         contents: ChunkContents,
     ) {
-        for part in self.chunk_parts(task.pass, contents) {
+        let parts = self.chunk_parts(task.pass, contents);
+        let last = parts.len().saturating_sub(1);
+        for (index, part) in parts.into_iter().enumerate() {
             let action = self.beside_communication(part.block());
-            role.compute(action, Some(task), MemoryEffect::default());
+            let mut memory = MemoryEffect::default();
+            if index == last {
+                memory.activations_freed = self.gradients_left(contents);
+            }
+            role.compute(action, Some(task), memory);
             role.bucket_parameters += Self::part_parameters(role, part);
             let gradient_bytes =
                 role.bucket_parameters * self.scenario.stack.gradient_dtype.bytes();
@@ -53,6 +59,12 @@ impl Lowering<'_> {
         role.last_reduce = self.reduce_gradients(role, parameters, task, true);
     }
 
+    /// Whether ZeRO-1 sums all gradients on all ranks after the last backward.
+    pub(super) fn reduces_at_end(&self) -> bool {
+        self.scenario.plan.zero == 1
+            && self.scenario.stack.sharded_gradients == ShardedGradients::AllReduceAtEnd
+    }
+
     /// Sums the gradients of some parameters over their replicas: reduce-scatter when optimizer
     /// states are sharded, with an all-reduce over the copies of a shard; else all-reduce.
     pub(super) fn reduce_gradients(
@@ -66,7 +78,7 @@ impl Lowering<'_> {
         let replicas = mesh.size.dp * mesh.size.cp;
         let bytes = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
         let (pass, stream) = (Pass::Backward, Stream::GradientReduce);
-        if self.scenario.plan.zero == 0 {
+        if self.scenario.plan.zero == 0 || self.reduces_at_end() {
             let kind = CollectiveKind::AllReduce;
             let work = self.collective("dp all-reduce", pass, GroupKind::Data, kind, bytes);
             return role.fork(work, stream, task);
@@ -233,8 +245,14 @@ impl Lowering<'_> {
     pub(super) fn gather_updated_parameters(&mut self, role: &mut RoleBuilder, at_start: bool) {
         let (plan, stack) = (&self.scenario.plan, &self.scenario.stack);
         let sharded = matches!(plan.zero, 1 | 2) && self.layout.mesh.shard_group > 1;
-        if !sharded || stack.overlap_parameter_gather != at_start {
+        let overlaps = stack.overlap_parameter_gather && !self.reduces_at_end();
+        if !sharded || overlaps != at_start {
             return;
+        }
+        if !at_start {
+            let slices = self.tensor_count(role.stage) * self.layout.mesh.shard_group as f64;
+            let time = stack.gather_slice_host_time * slices;
+            role.steps.push(Step::Host { label: "parameter slices", time });
         }
         for chunk in 0..plan.virtual_stages as u32 {
             let contents = self.contents(role.stage, chunk);
@@ -247,7 +265,9 @@ impl Lowering<'_> {
                 others += role.state.head_parameters;
             }
             let bytes = self.gathered(layers * role.state.layer_parameters, others);
-            self.exchange_updated(role, bytes, layers, at_start);
+            if bytes != Bytes::ZERO {
+                self.exchange_updated(role, bytes, layers, at_start);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::linear::Linear;
 use super::memory::{backward_effect, forward_effect};
 use super::{BlockKey, Lowering};
-use crate::graph::{Operation, OperationKind, Region};
+use crate::graph::{EMBEDDING, Operation, OperationKind, Parallel, Region};
 use crate::plan::{CpExchange, GroupKind};
 use crate::program::block::BlockBuilder;
 use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
@@ -88,20 +88,20 @@ impl Lowering<'_> {
 
     /// The block of the embedding.
     pub(super) fn embedding_block(&mut self, pass: Pass) -> BlockId {
-        self.edge_block(BlockKey::Embedding { pass }, pass, true)
+        let operations = &self.graph.embedding;
+        self.edge_block(BlockKey::Embedding { pass }, pass, operations)
     }
 
     /// The block of the head.
     pub(super) fn head_block(&mut self, pass: Pass) -> BlockId {
-        self.edge_block(BlockKey::Head { pass }, pass, false)
+        self.edge_block(BlockKey::Head { pass }, pass, &self.graph.head)
     }
 
-    fn edge_block(&mut self, key: BlockKey, pass: Pass, embedding: bool) -> BlockId {
+    fn edge_block(&mut self, key: BlockKey, pass: Pass, operations: &[Operation]) -> BlockId {
         if let Some(&id) = self.known_blocks.get(&key) {
             return id;
         }
-        let graph = self.graph;
-        let operations = if embedding { &graph.embedding } else { &graph.head };
+        let embedding = matches!(key, BlockKey::Embedding { .. });
         let mut builder = BlockBuilder::new();
         match pass {
             Pass::Forward => {
@@ -133,7 +133,9 @@ impl Lowering<'_> {
                 Keep::Input if index == 0 => self.layer_input(),
                 Keep::Input => Bytes::ZERO,
             };
-            let mut transient = shard.bytes(operation.region, operation.output);
+            let mut transient = shard.bytes(operation.region, operation.output)
+                + self.gathered_operand(operation, Pass::Forward)
+                + shard.bytes(Region::Tensor, operation.saved.forward_scratch);
             if keep != Keep::Everything {
                 // What is not kept still lives while its operation runs.
                 transient +=
@@ -141,6 +143,23 @@ impl Lowering<'_> {
             }
             self.operation_forward(builder, operation, pass, forward_effect(kept, transient));
         }
+    }
+
+    /// Under sequence parallelism: the whole tensor that a linear layer gathers (the input of a
+    /// column-parallel one, in backward the gradient of a row-parallel one's output) or scatters.
+    fn gathered_operand(&self, operation: &Operation, pass: Pass) -> Bytes {
+        let shard = &self.layout.shard;
+        let OperationKind::Linear { input, output, parallel, .. } = operation.kind else {
+            return Bytes::ZERO;
+        };
+        if !shard.sequence_parallel {
+            return Bytes::ZERO;
+        }
+        let columns = match (parallel, pass) {
+            (Parallel::Column, _) => input,
+            (Parallel::Row, _) => output,
+        };
+        Bytes::new(shard.tokens() as f64 * columns as f64 * self.width())
     }
 
     /// Bytes of a layer's input on a rank.
@@ -286,6 +305,7 @@ impl Lowering<'_> {
         recompute: Recompute,
     ) {
         let shard = self.layout.shard;
+        let is_layer = operations.iter().any(|operation| operation.attention_core);
         let mut core_is_there = recompute != Recompute::Selective;
         for (index, operation) in operations.iter().enumerate().rev() {
             if operation.attention_core && !core_is_there {
@@ -298,11 +318,23 @@ impl Lowering<'_> {
             if recompute == Recompute::Full && index == 0 {
                 kept += self.layer_input();
             }
-            // The gradients of output and input.
+            // The gradients of output and input; that of the residual stream waits for its branch.
             let input = index.checked_sub(1).map_or(operation, |before| &operations[before]);
+            let waiting = if operation.region == Region::Tensor && index > 0 && is_layer {
+                self.layer_input()
+            } else {
+                Bytes::ZERO
+            };
             let transient = shard.bytes(operation.region, operation.output)
-                + shard.bytes(input.region, input.output);
-            self.operation_backward(builder, operation, backward_effect(kept, transient));
+                + shard.bytes(input.region, input.output)
+                + shard.bytes(Region::Tensor, operation.saved.backward_scratch)
+                + self.gathered_operand(operation, Pass::Backward)
+                + waiting;
+            let mut effect = backward_effect(kept, transient);
+            if operation.name == EMBEDDING {
+                effect = self.with_table_gradient(effect);
+            }
+            self.operation_backward(builder, operation, effect);
         }
     }
 

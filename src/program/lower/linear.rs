@@ -26,8 +26,8 @@ impl Lowering<'_> {
     }
 
     /// How many times a rank quantises an operand that is gathered, and how many ranks share that:
-    /// each its part of the one; or, where what is scaled by row travels in 16 bits, everyone all of
-    /// it, for each matrix.
+    /// each its part of the one; or, where what is scaled by row travels in 16 bits, everyone all
+    /// of it, for each matrix.
     fn quantised_parts(&self, linear: Linear, dtype: DType, region: Region) -> (f64, f64) {
         if self.gathers_wide(dtype) {
             (self.matrices_of(linear).len() as f64, 1.0)
@@ -64,6 +64,17 @@ impl Lowering<'_> {
         bytes: Bytes,
         (gemm, memory): (Action, MemoryEffect),
     ) {
+        if kind == CollectiveKind::AllGather
+            && self.scenario.stack.overlap_tp_own_part
+            && let Some((own, rest)) = self.split_gemm(gemm)
+        {
+            let gathered = self.collective(label, pass, GroupKind::Tensor, kind, bytes);
+            let end = builder.fork(gathered, Stream::Tensor, EventId::NONE);
+            builder.compute(own, MemoryEffect::default());
+            builder.join(end);
+            builder.compute(rest, memory);
+            return;
+        }
         let is_fp4 = matches!(dtype, DType::Nvfp4);
         let share = self.scenario.stack.overlap_tp_fraction.clamp(0.0, 1.0);
         let share = if is_fp4 { 0.0 } else { share };
@@ -84,6 +95,22 @@ impl Lowering<'_> {
         if let (false, Some(work)) = (gather, exposed) {
             builder.serial(work, Stream::Tensor);
         }
+    }
+
+    /// A product of gathered rows as those that a rank has itself, and the others.
+    fn split_gemm(&mut self, gemm: Action) -> Option<(Action, Action)> {
+        let Action::Work(work) = gemm else { return None };
+        let (name, pass, kernel) = self.works.kernel_of(work)?;
+        let Kernel::Gemm { m, .. } = kernel else { return None };
+        let own = m / self.layout.shard.tp;
+        let mut part = |rows: u64| {
+            let mut kernel = kernel;
+            if let Kernel::Gemm { m, .. } = &mut kernel {
+                *m = rows;
+            }
+            Action::Work(self.works.kernel(name, pass, kernel))
+        };
+        Some((part(own), part(m - own)))
     }
 
     /// Forward: a gather of the input under sequence parallelism, the product, a sum of the output
@@ -171,14 +198,11 @@ impl Lowering<'_> {
         let region =
             if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
         let whole = tokens * linear.output as f64;
-        let (values, parts) = match linear.parallel {
-            Parallel::Column => (whole * shard.fraction(region), 1.0),
-            Parallel::Row => {
-                let (times, parts) = self.quantised_parts(linear, dtype, region);
-                (whole * times, parts)
-            }
+        let (times, parts) = match linear.parallel {
+            Parallel::Column => (shard.fraction(region), 1.0),
+            Parallel::Row => self.quantised_parts(linear, dtype, region),
         };
-        self.quantise(builder, pass, dtype, values, parts);
+        self.quantise(builder, pass, dtype, whole * times, parts);
         let dgrad = shard.linear_dgrad(widths, dtype);
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =
@@ -232,6 +256,8 @@ impl Lowering<'_> {
         let (pass, shard) = (Pass::Backward, self.layout.shard);
         let wgrad = shard.linear_wgrad(widths, dtype);
         let work = self.works.kernel(linear.name, pass, wgrad);
+        let in_layer = linear.quantised;
+        let memory = self.with_weight_gradient(memory, (widths.0 * widths.1) as f64, in_layer);
         builder.compute(Action::Work(work), memory);
         let mut extra = |lowering: &mut Self, label, kind, read: f64, write: f64| {
             let kernel = Kernel::Memory { kind, read: Bytes::new(read), write: Bytes::new(write) };

@@ -79,8 +79,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// Bytes that so many operands of a product take on the wire: they travel quantised, but for those
-    /// that the stack quantises after.
+    /// Bytes that so many operands of a product take on the wire: they travel quantised, but for
+    /// those that the stack quantises after.
     pub(super) fn operand_bytes(&self, values: f64, dtype: DType) -> Bytes {
         let is_narrow = dtype.is_quantised() && !self.gathers_wide(dtype);
         let width = if is_narrow { dtype.bytes() } else { self.width() };

@@ -5,7 +5,7 @@ use super::stage::RoleBuilder;
 use crate::graph::Region;
 use crate::plan::GroupKind;
 use crate::plan::schedule::PipelineShape;
-use crate::program::{Action, MemoryEffect, Stream, Tag, Waits, WorkId};
+use crate::program::{Action, MemoryEffect, Step, Stream, Tag, Waits, WorkId};
 use crate::timeline::Task;
 use crate::units::Bytes;
 use crate::work::{CollectiveKind, Pass};
@@ -13,9 +13,9 @@ use crate::work::{CollectiveKind, Pass};
 /// A place in the pipeline: stage, and chunk of that stage.
 type Place = (u32, u32);
 
-/// Where the activations (or gradients) of a task go; `None` at the end of the pipeline.
-fn next(stage: u32, task: Task, shape: PipelineShape) -> Option<Place> {
-    let last = shape.stage_count - 1;
+/// Where the activations (or gradients) of a task go; `None` at the end of the pipeline, which is
+/// the stage `last`.
+fn next(stage: u32, task: Task, shape: PipelineShape, last: u32) -> Option<Place> {
     match task.pass {
         Pass::Forward if stage < last => Some((stage + 1, task.chunk)),
         Pass::Forward => (task.chunk + 1 < shape.chunk_count).then_some((0, task.chunk + 1)),
@@ -25,12 +25,12 @@ fn next(stage: u32, task: Task, shape: PipelineShape) -> Option<Place> {
 }
 
 /// Where the input of a task comes from; `None` at the start of the pipeline.
-fn previous(stage: u32, task: Task, shape: PipelineShape) -> Option<Place> {
+fn previous(stage: u32, task: Task, shape: PipelineShape, last: u32) -> Option<Place> {
     let opposite = match task.pass {
         Pass::Forward => Pass::Backward,
         Pass::Backward => Pass::Forward,
     };
-    next(stage, Task { pass: opposite, ..task }, shape)
+    next(stage, Task { pass: opposite, ..task }, shape, last)
 }
 
 fn tag(task: Task, (stage, chunk): Place, shape: PipelineShape) -> Tag {
@@ -38,6 +38,11 @@ fn tag(task: Task, (stage, chunk): Place, shape: PipelineShape) -> Tag {
 }
 
 impl Lowering<'_> {
+    /// The stage that the pipeline ends with.
+    fn last_stage(&self) -> u32 {
+        self.layout.head_stage as u32
+    }
+
     fn transfer(&mut self, pass: Pass, from: u32, to: u32) -> WorkId {
         let shard = &self.layout.shard;
         let hidden = self.width() * self.scenario.model.hidden_size as f64;
@@ -61,7 +66,7 @@ impl Lowering<'_> {
     /// as a blocking call would.
     pub(super) fn receive(&mut self, role: &mut RoleBuilder, task: Task, shape: PipelineShape) {
         let stage = role.stage as u32;
-        let Some((from, _)) = previous(stage, task, shape) else { return };
+        let Some((from, _)) = previous(stage, task, shape, self.last_stage()) else { return };
         let work = self.transfer(task.pass, from, stage);
         let waits = if self.scenario.stack.overlap_p2p {
             Waits::NONE
@@ -84,13 +89,18 @@ impl Lowering<'_> {
             let effect = MemoryEffect::default();
             arrived = role.launch(Action::Work(work), Stream::Tensor, waits, Some(task), effect);
         }
+        if self.scenario.stack.synchronous_transfers {
+            let time = self.scenario.stack.transfer_host_time;
+            role.steps.push(Step::Synchronize { label: "receive", event: arrived });
+            role.steps.push(Step::Host { label: "receive", time });
+        }
         role.pending.add(arrived);
     }
 
     /// Sends a task's output. Without overlap the next task waits for the send.
     pub(super) fn send(&mut self, role: &mut RoleBuilder, task: Task, shape: PipelineShape) {
         let stage = role.stage as u32;
-        let Some(place) = next(stage, task, shape) else { return };
+        let Some(place) = next(stage, task, shape, self.last_stage()) else { return };
         let work = self.transfer(task.pass, stage, place.0);
         let stream = match task.pass {
             Pass::Forward => Stream::SendForward,
@@ -101,6 +111,9 @@ impl Lowering<'_> {
         let sent = role.launch(action, stream, waits, Some(task), MemoryEffect::default());
         if !self.scenario.stack.overlap_p2p {
             role.pending.add(sent);
+        }
+        if self.scenario.stack.synchronous_transfers {
+            role.steps.push(Step::Synchronize { label: "send", event: sent });
         }
     }
 }

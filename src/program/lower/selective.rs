@@ -1,5 +1,5 @@
-//! Selective recomputation by operator: forward keeps what attention and every other product put out,
-//! backward computes the rest of the layer again (torchtitan's `selective_ac_option = "op"`).
+//! Selective recomputation by operator: forward keeps what attention and every other product put
+//! out, backward computes the rest of the layer again (torchtitan's `selective_ac_option = "op"`).
 //!
 //! Products are counted as modules have them, query, key, value, output and each matrix of the MLP,
 //! and the first of each two is kept.

@@ -32,6 +32,8 @@ pub(super) struct RoleBuilder {
     pub(super) last_reduce: EventId,
     /// Ends of the units of fully sharded parameters so far.
     pub(super) unit_ends: Vec<EventId>,
+    /// A backward whose gradients are sent after the next receive.
+    unsent: Option<Task>,
 }
 
 impl RoleBuilder {
@@ -48,6 +50,7 @@ impl RoleBuilder {
             bucket_parameters: 0.0,
             last_reduce: EventId::NONE,
             unit_ends: Vec::new(),
+            unsent: None,
         }
     }
 
@@ -108,17 +111,20 @@ impl Lowering<'_> {
         self.gather_updated_parameters(&mut role, true);
         self.begin_step(&mut role);
         let schedule = schedule::find(scenario.plan.schedule);
-        let order = schedule.order(stage as u32, shape);
-        let warm_up = schedule.warm_up(stage as u32, shape);
-        for group in self.communication_groups(&order, warm_up as usize) {
-            self.run_group(&mut role, group, shape);
+        let idle = stage > self.layout.head_stage;
+        let order = if idle { Vec::new() } else { schedule.order(stage as u32, shape) };
+        let warm_up = if idle { 0 } else { schedule.warm_up(stage as u32, shape) };
+        let groups = self.communication_groups(&order, warm_up as usize);
+        for (index, group) in groups.iter().enumerate() {
+            let next = groups.get(index + 1).and_then(|group| group.first());
+            self.run_group(&mut role, group, next, shape);
         }
         self.tail(&mut role);
         Role {
             stage: stage as u64,
             steps: role.steps,
             event_count: role.event_count,
-            memory: self.static_memory(state),
+            memory: self.static_memory(stage, state),
         }
     }
 
@@ -172,9 +178,21 @@ impl Lowering<'_> {
         first.chunks(1).chain(steady.chunks(2)).chain(last.chunks(1)).collect()
     }
 
-    fn run_group(&mut self, role: &mut RoleBuilder, group: &[Task], shape: PipelineShape) {
+    /// Receives, tasks, sends. Where both ends of a transfer wait for it, two stages that send to
+    /// each other would wait for ever: the gradients of a backward are sent once the activations
+    /// of the next forward have come (nanotron `pipeline_parallel/state.py`, `run_communication`).
+    fn run_group(
+        &mut self,
+        role: &mut RoleBuilder,
+        group: &[Task],
+        next: Option<&Task>,
+        shape: PipelineShape,
+    ) {
         for &task in group {
             self.receive(role, task, shape);
+        }
+        if let Some(task) = role.unsent.take() {
+            self.send(role, task, shape);
         }
         for &task in group {
             if task.pass == Pass::Forward && task.chunk == 0 {
@@ -183,8 +201,16 @@ impl Lowering<'_> {
             }
             self.task(role, task, shape);
         }
+        let receives_next = role.stage > 0 && next.is_some_and(|task| task.pass == Pass::Forward);
         for &task in group {
-            self.send(role, task, shape);
+            let is_late = self.scenario.stack.synchronous_transfers
+                && task.pass == Pass::Backward
+                && receives_next;
+            if is_late {
+                role.unsent = Some(task);
+            } else {
+                self.send(role, task, shape);
+            }
         }
     }
 
@@ -199,7 +225,8 @@ impl Lowering<'_> {
         let last = task.micro_batch + 1 == shape.micro_batch_count;
         let plan = &self.scenario.plan;
         let replicas = self.layout.mesh.size.dp * self.layout.mesh.size.cp;
-        let reduces = self.scenario.stack.overlap_gradient_reduce && replicas > 1;
+        let reduces =
+            self.scenario.stack.overlap_gradient_reduce && replicas > 1 && !self.reduces_at_end();
         if plan.zero >= 3 && self.layout.mesh.shard_group > 1 {
             self.sharded_chunk(role, task, contents, last);
         } else if reduces && task.pass == Pass::Backward && (plan.zero >= 2 || last) {
@@ -212,7 +239,11 @@ impl Lowering<'_> {
             }
         } else {
             let block = self.chunk_block(task.pass, contents);
-            role.compute(Action::Block(block), Some(task), MemoryEffect::default());
+            let mut memory = MemoryEffect::default();
+            if task.pass == Pass::Backward {
+                memory.activations_freed = self.gradients_left(contents);
+            }
+            role.compute(Action::Block(block), Some(task), memory);
         }
     }
 

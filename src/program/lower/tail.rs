@@ -41,7 +41,8 @@ impl Lowering<'_> {
 
     fn reduce_in_buckets(&mut self, role: &mut RoleBuilder, parameters: f64) {
         let stack = &self.scenario.stack;
-        let whole = stack.gradient_reduce == crate::spec::GradientReduce::Whole;
+        let whole =
+            stack.gradient_reduce == crate::spec::GradientReduce::Whole || self.reduces_at_end();
         let bucket = (stack.gradient_bucket.value() / stack.gradient_dtype.bytes()).max(1.0);
         let count = if whole { 1.0 } else { (parameters / bucket).ceil().clamp(1.0, 1e4) };
         for _ in 0..count as u64 {
@@ -61,9 +62,9 @@ impl Lowering<'_> {
             let work = self.collective(label, pass, GroupKind::Tensor, kind, bytes);
             role.serial(work, Stream::Tensor);
         }
-        let (stage, last) = (role.stage, self.layout.stage_layers.len() - 1);
+        let (stage, head) = (role.stage, self.layout.head_stage);
         let model = &self.scenario.model;
-        if model.tied_embeddings && last > 0 && (stage == 0 || stage == last) {
+        if model.tied_embeddings && head > 0 && (stage == 0 || stage == head) {
             let table = model.head_parameters() / self.scenario.plan.tp as f64;
             let bytes = Bytes::new(table * width);
             let label = "tied embedding gradients";
@@ -79,7 +80,10 @@ impl Lowering<'_> {
             return;
         }
         let traffic = optimizer_traffic(&self.scenario.stack, &self.scenario.training).norm;
-        let parameters = role.state.updated_parameters;
+        // Gradients that were summed on every rank are looked at on every rank.
+        let whole = self.reduces_at_end();
+        let state = &role.state;
+        let parameters = if whole { state.parameters } else { state.updated_parameters };
         let kernel = Kernel::Memory {
             kind: MemoryKernel::GradientNorm,
             read: Bytes::new(parameters * traffic.read),
@@ -89,7 +93,7 @@ impl Lowering<'_> {
         let mesh = &self.layout.mesh;
         let (tp, pp, shards) = (mesh.size.tp, mesh.size.pp, mesh.shard_group);
         let (pass, kind, bytes) = (Pass::Backward, CollectiveKind::AllReduce, Bytes::new(4.0));
-        if self.scenario.plan.zero > 0 && shards > 1 {
+        if self.scenario.plan.zero > 0 && shards > 1 && !whole {
             let work = self.collective("norm over shards", pass, GroupKind::Shard, kind, bytes);
             role.serial(work, Stream::GradientReduce);
         }
@@ -103,10 +107,21 @@ impl Lowering<'_> {
         }
     }
 
+    /// Parameter tensors of a rank: four matrices and two norms a layer, their biases, embedding
+    /// and head.
+    pub(super) fn tensor_count(&self, stage: usize) -> f64 {
+        let model = &self.scenario.model;
+        let biases = if model.linear_bias { 4 } else { 0 } + if model.norm_bias { 2 } else { 0 };
+        let edges = u64::from(stage == 0) + 2 * u64::from(stage == self.layout.head_stage);
+        (self.layout.layers_on(stage) * (6 + biases) + edges) as f64
+    }
+
     /// The optimizer's update of the parameters of this rank.
     fn update(&mut self, role: &mut RoleBuilder) {
         let traffic = optimizer_traffic(&self.scenario.stack, &self.scenario.training).update;
         let parameters = role.state.updated_parameters;
+        let time = self.scenario.stack.tensor_host_time * self.tensor_count(role.stage);
+        role.steps.push(Step::Host { label: "optimizer", time });
         if self.scenario.plan.offload_optimizer {
             // Gradients out and parameters back over the host link; the update itself streams its
             // states through host memory, taken to be as fast as that link.

@@ -31,6 +31,15 @@ impl WorkTable {
         self.intern(label, pass, WorkKind::Kernel(kernel))
     }
 
+    /// Label, pass and kernel behind an id; `None` where it is no kernel.
+    pub(super) fn kernel_of(&self, id: WorkId) -> Option<(&'static str, Pass, Kernel)> {
+        let work = &self.works[id.0 as usize];
+        match work.kind {
+            WorkKind::Kernel(kernel) => Some((work.label, work.pass, kernel)),
+            _ => None,
+        }
+    }
+
     pub(super) fn finish(self) -> Vec<Work> {
         self.works
     }

@@ -140,7 +140,7 @@ pub(super) fn schedule(plan: &Plan, problems: &mut Vec<Problem>) {
 }
 
 /// Layers are spread over the chunks of the pipeline, evenly or as told.
-pub(super) fn layers(plan: &Plan, model: &Model, problems: &mut Vec<Problem>) {
+pub(super) fn layers(plan: &Plan, model: &Model, is_even: bool, problems: &mut Vec<Problem>) {
     let chunks = plan.pp.saturating_mul(plan.virtual_stages);
     let layers = model.layer_count;
     let before = problems.len();
@@ -162,7 +162,8 @@ pub(super) fn layers(plan: &Plan, model: &Model, problems: &mut Vec<Problem>) {
                 refuse(format!("sums to {sum}; the model has {layers} layers"));
             }
         }
-        None => problems.extend(even_layers(plan, layers, chunks)),
+        None if is_even => problems.extend(even_layers(plan, layers, chunks)),
+        None => {}
     }
     let Some(covered) = plan.recompute_layers.filter(|_| problems.len() == before) else { return };
     let most = match &plan.stage_layers {

@@ -185,7 +185,6 @@ pub(super) fn stack(stack: &Stack, problems: &mut Vec<Problem>) {
     range.share("optimizer_bandwidth_fraction", stack.optimizer_bandwidth_fraction);
     range.number("attention_forward_factor", stack.attention_forward_factor, 0.01, 100.0);
     range.number("attention_backward_factor", stack.attention_backward_factor, 0.01, 100.0);
-    range.number("loss_copies", stack.loss_copies, 0.0, 100.0);
     range.whole("loss_metric_count", stack.loss_metric_count, &(0..=100));
     if stack.gradient_bucket < LEAST_BUCKET {
         let message = format!("must be at least {LEAST_BUCKET}");

@@ -36,6 +36,8 @@ pub(crate) fn facts() -> StepFacts {
         stage,
         peak: gib(40.0 + activations),
         peak_reserved: gib(42.0 + activations),
+        peak_allocated: gib(38.5 + activations),
+        peak_cached: gib(40.5 + activations),
         weights: gib(8.0),
         gradients: gib(16.0),
         optimizer: gib(12.0),
