@@ -32,7 +32,36 @@ impl Builder<'_> {
             attention_core: false,
             beside_exchange: false,
         };
-        vec![self.norm("final norm"), logits, reduce, self.cross_entropy()]
+        let mut operations = vec![self.norm("final norm"), logits, reduce, self.cross_entropy()];
+        if self.stack.loss_metric_count > 0 {
+            operations.push(self.loss_metrics());
+        }
+        operations
+    }
+
+    /// Metrics of the logits in forward: each casts them to fp32 and takes their log-softmax.
+    fn loss_metrics(&self) -> Operation {
+        let vocabulary = self.model.vocabulary_size as f64;
+        let count = self.stack.loss_metric_count;
+        let (width, full) = (self.width() * vocabulary, 4.0 * vocabulary);
+        let times = count as f64;
+        let launches = 2 * count.min(1 << 16) as u32;
+        Operation {
+            name: "loss metrics",
+            kind: OperationKind::Pass {
+                kind: MemoryKernel::Cast,
+                region: Region::Tensor,
+                forward: Traffic::chain(times * (width + full), times * 2.0 * full, launches),
+                backward: Traffic::NONE,
+            },
+            saved: Saved::default(),
+            // They run when backward is over and its activations are free, so that the copies add
+            // nothing to the peak.
+            output: 0.0,
+            region: Region::Tensor,
+            attention_core: false,
+            beside_exchange: false,
+        }
     }
 
     /// Cross-entropy over the vocabulary.
