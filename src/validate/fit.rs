@@ -153,8 +153,8 @@ const STEP: f64 = 0.02;
 /// Fewer runs are held out one by one.
 const LEAST_RUNS: usize = 12;
 
-/// Least error in common that is claimed after fitting: repeats of a run on a quiet cluster differ by
-/// 2 % (DGX Cloud Benchmarking across releases 2-5 %).
+/// Least error in common that is claimed after fitting: repeats of a run on a quiet cluster differ
+/// by 2 % (DGX Cloud Benchmarking across releases 2-5 %).
 const LEAST_ERROR: f64 = 0.02;
 
 /// A run that can be simulated.
