@@ -128,8 +128,10 @@ impl Lowering<'_> {
     ) {
         let shard = self.layout.shard;
         let mut arriving = EventId::NONE;
-        self.hidden_exchanges(builder, operations, pass);
         for (index, operation) in operations.iter().enumerate() {
+            if index == 1 {
+                self.hidden_exchanges(builder, operations, pass);
+            }
             let kept = match keep {
                 Keep::Everything => shard.saved(operation, false),
                 Keep::AllButScores => shard.saved(operation, true),
@@ -328,8 +330,10 @@ impl Lowering<'_> {
         let is_layer = operations.iter().any(|operation| operation.attention_core);
         let mut core_is_there = recompute != Recompute::Selective;
         let mut arriving = EventId::NONE;
-        self.hidden_exchanges(builder, operations, Pass::Backward);
-        for index in self.backward_order(operations) {
+        for (place, index) in self.backward_order(operations).into_iter().enumerate() {
+            if place == 1 {
+                self.hidden_exchanges(builder, operations, Pass::Backward);
+            }
             let operation = &operations[index];
             if operation.attention_core && !core_is_there {
                 let core: Vec<Operation> =
