@@ -14,8 +14,9 @@ pub use kernel::{KernelModel, Prediction, Roofline};
 pub use learned::{
     AllToAllForm, AllToAllShape, Answer, AttentionBackward, AttentionBackwardShape,
     AttentionForward, AttentionKernels, AttentionShape, CollectiveForm, CollectiveShape, DEPTH_MAX,
-    ElementwiseForm, ElementwiseShape, Estimator, ExpertLayer, ExpertLoad, FEATURES_MAX, Fabric,
-    Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm, GroupedShape, GroupedWork,
-    LEAF_UNIT, LOAD_CLASSES, Learned, LearnedCollectives, LearnedKernels, LearnedPasses,
-    LearnedProducts, MeasuredOn, Parameter, Split, Tree, Trees, attention_case,
+    ElementwiseForm, ElementwiseShape, Estimator, ExchangeAnswer, ExpertLayer, ExpertLoad,
+    FEATURES_MAX, Fabric, Facts, Features, Form, GemmForm, GemmShape, GroupedGemmForm,
+    GroupedShape, GroupedWork, LEAF_UNIT, LOAD_CLASSES, Learned, LearnedCollectives,
+    LearnedExchanges, LearnedKernels, LearnedPasses, LearnedProducts, MeasuredOn, Parameter, Split,
+    Tree, Trees, attention_case,
 };

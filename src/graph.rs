@@ -5,7 +5,9 @@
 
 mod attention;
 mod embedding;
+mod experts;
 mod head;
+mod latent;
 mod layer;
 mod mlp;
 mod operation;
@@ -15,7 +17,7 @@ pub use embedding::EMBEDDING;
 pub use operation::{Operation, OperationKind, Parallel, Region, Saved, ScoreProduct, Traffic};
 pub use optimizer::{OptimizerTraffic, optimizer_traffic};
 
-use crate::spec::{Model, Stack, Training};
+use crate::spec::{LayerKind, Model, Stack, Training};
 use crate::units::Flops;
 
 /// The operations of a step, by the three kinds of place they run in.
@@ -23,12 +25,21 @@ use crate::units::Flops;
 pub struct Graph {
     /// Before the first layer.
     pub embedding: Vec<Operation>,
-    /// A transformer layer; all are equal.
-    pub layer: Vec<Operation>,
+    /// Transformer layers, one of each kind that the model has.
+    pub layers: Vec<Layer>,
     /// After the last layer: norm, logits, loss.
     pub head: Vec<Operation>,
-    /// Layers.
-    pub layer_count: u64,
+}
+
+/// A transformer layer of a kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// What tells it from others.
+    pub kind: LayerKind,
+    /// Layers of this kind in the model.
+    pub count: u64,
+    /// What it does.
+    pub operations: Vec<Operation>,
 }
 
 impl Graph {
@@ -37,10 +48,14 @@ impl Graph {
         let builder = Builder { model, stack, training };
         Self {
             embedding: builder.embedding(),
-            layer: builder.layer(),
+            layers: model.layer_kinds().into_iter().map(|kind| builder.of_kind(kind)).collect(),
             head: builder.head(),
-            layer_count: model.layer_count,
         }
+    }
+
+    /// The operations of a layer of a kind; none for a kind that the model lacks.
+    pub fn layer(&self, kind: LayerKind) -> &[Operation] {
+        self.layers.iter().find(|layer| layer.kind == kind).map_or(&[], |it| &it.operations)
     }
 
     /// Arithmetic of matrix products that training one sequence needs: forward, and backward at
@@ -54,7 +69,9 @@ impl Graph {
         let sum = |operations: &[Operation]| -> Flops {
             operations.iter().map(|operation| operation.forward_flops(sequence_length)).sum()
         };
-        sum(&self.embedding) + sum(&self.layer) * self.layer_count as f64 + sum(&self.head)
+        let layers: Flops =
+            self.layers.iter().map(|layer| sum(&layer.operations) * layer.count as f64).sum();
+        sum(&self.embedding) + layers + sum(&self.head)
     }
 }
 
@@ -66,6 +83,12 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    fn of_kind(&self, kind: LayerKind) -> Layer {
+        let layers = 0..self.model.layer_count;
+        let count = layers.filter(|layer| self.model.layer_kind(*layer) == kind).count() as u64;
+        Layer { kind, count, operations: self.layer(kind) }
+    }
+
     /// Whether activations are dropped out.
     fn has_dropout(&self) -> bool {
         self.training.dropout.unwrap_or(self.stack.dropout)

@@ -3,6 +3,7 @@
 //! Speaks of sizes and orders, never of seconds.
 
 mod error;
+mod experts;
 mod layout;
 mod mesh;
 pub mod schedule;
@@ -11,8 +12,9 @@ mod stage;
 mod state;
 
 pub use error::PlanError;
+pub use experts::{ExpertShard, GroupedShape};
 pub use layout::Layout;
-pub use mesh::{Coordinates, GroupKind, Mesh};
+pub use mesh::{Coordinates, ExpertMesh, GroupKind, Mesh};
 pub use shard::{CpExchange, Shard};
 pub use stage::{Stages, stage_layers, stages};
-pub use state::{StageState, stage_states};
+pub use state::{Held, StageState, stage_states};

@@ -26,7 +26,10 @@ pub use gpu::Gpu;
 pub use import_hf::{ImportError, Imported, import_hugging_face};
 pub use learned::{LearnedModel, LearnedTrees, Residuals};
 pub use load::{DataSources, Kind, Override, ReadFile, load, load_part, load_text};
-pub use model::{Activation, Model, Norm, Position};
+pub use model::{
+    Activation, Experts, LatentAttention, LayerKind, LayerParameters, Model, Norm, Position,
+    SlidingWindow,
+};
 pub use plan::{ContextParallel, Plan, Recompute, Schedule};
 pub use problem::{Place, Problem, Problems, SourceFile};
 pub use scenario::Scenario;

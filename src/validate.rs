@@ -3,6 +3,7 @@
 
 mod case;
 mod entry;
+mod experts;
 mod fit;
 mod row;
 mod run;

@@ -4,7 +4,7 @@ mod collective;
 mod dtype;
 mod kernel;
 
-pub use collective::{Axis, Collective, CollectiveKind};
+pub use collective::{Axis, Collective, CollectiveKind, Dispatcher, ExchangePhase, TokenExchange};
 pub use dtype::DType;
 pub use kernel::{AttentionFamily, GemmLayout, Kernel, MemoryKernel, Pass};
 

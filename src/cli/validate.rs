@@ -15,8 +15,22 @@ use stepcast::validate::{Assignment, CaseFile, Entry, read_runs, validate};
 use super::calibrate::read_tables;
 use super::{Context, Format, data, diagnostics, output, style};
 
+/// What a table of runs looks like.
+const COLUMNS: &str = "\
+A table of runs is a CSV with a row a run; blank is what the source does not say. Columns:
+  id family source_ref stack model
+  layers hidden ffn mlp (gelu or swiglu) heads kv_heads head_dim vocab tied_embeddings seq_len
+  experts experts_topk moe_ffn shared_experts
+  gpu gpus gpus_per_node cluster
+  tp pp vp dp cp cp_kind ep etp sequence_parallel zero (0 to 3) shard_group
+  micro_batch global_batch (sequences)
+  precision grad_dtype recompute attention tp_overlap dp_overlap compile cuda_graph dispatcher
+  step_time_s peak_mem_gib mem_kind (allocated, reserved, rank0, nvidia-smi) quality
+Needed are id, family, stack, layers, hidden, gpu, gpus, global_batch and step_time_s.";
+
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
+#[command(after_help = COLUMNS)]
 pub(crate) struct ValidateArgs {
     /// Tables of measured runs (CSV), files of published runs (TOML), or folders of these
     /// [default: the published runs that ship]

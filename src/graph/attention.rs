@@ -4,10 +4,24 @@ use super::{Builder, Operation, OperationKind, Parallel, Region, Saved, ScorePro
 use crate::spec::Position;
 use crate::work::{AttentionFamily, MemoryKernel};
 
+/// Heads of a fused core, over all ranks.
+pub(super) struct CoreShape {
+    pub(super) heads: u64,
+    pub(super) kv_heads: u64,
+    pub(super) head_dim: u64,
+    /// Width as which kernels run.
+    pub(super) kernel_dim: u64,
+    pub(super) window: Option<u64>,
+}
+
 impl Builder<'_> {
     /// The operations from the normed residual stream to the output projection.
-    pub(super) fn attention(&self) -> Vec<Operation> {
+    pub(super) fn attention(&self, windowed: bool) -> Vec<Operation> {
         let model = self.model;
+        if let Some(latent) = &model.latent_attention {
+            return self.latent_attention(latent);
+        }
+        let window = model.sliding_window.as_ref().filter(|_| windowed).map(|it| it.tokens);
         let heads_width = model.head_count * model.head_width();
         let qkv_width = heads_width + 2 * model.kv_heads() * model.head_width();
         let mut operations = vec![self.linear(
@@ -27,8 +41,16 @@ impl Builder<'_> {
             operations.push(self.attention_copies());
         }
         match self.stack.attention {
-            AttentionFamily::Unfused => operations.extend(self.unfused_core(qkv_width)),
-            family => operations.push(self.fused_core(family, qkv_width)),
+            AttentionFamily::Unfused => {
+                let (heads, head_dim) = (model.head_count, model.head_width());
+                operations.extend(self.unfused_core(qkv_width, heads, head_dim));
+            }
+            family => {
+                let (heads, kv_heads) = (model.head_count, model.kv_heads());
+                let head_dim = model.head_width();
+                let shape = CoreShape { heads, kv_heads, head_dim, kernel_dim: head_dim, window };
+                operations.push(self.fused_core(family, qkv_width, shape));
+            }
         }
         operations.push(self.linear(
             "output projection",
@@ -53,6 +75,7 @@ impl Builder<'_> {
         let (saved, region) = match parallel {
             Parallel::Column => (Saved { sequence: kept, ..Saved::default() }, Region::Tensor),
             Parallel::Row => (Saved { tensor: kept, ..Saved::default() }, Region::Sequence),
+            Parallel::Whole => (Saved { sequence: kept, ..Saved::default() }, Region::Sequence),
         };
         Operation {
             name,
@@ -61,6 +84,7 @@ impl Builder<'_> {
             output: self.width() * output as f64,
             region,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 
@@ -70,7 +94,7 @@ impl Builder<'_> {
         self.width() * (heads * self.model.head_width()) as f64
     }
 
-    fn tensor_pass(
+    pub(super) fn tensor_pass(
         &self,
         name: &'static str,
         kind: MemoryKernel,
@@ -86,6 +110,7 @@ impl Builder<'_> {
             output,
             region: Region::Tensor,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 
@@ -125,30 +150,37 @@ impl Builder<'_> {
 
     /// A fused core keeps q, k, v and the log-sum-exp of each row; its output is kept as the input
     /// of the projection after it (Dao et al. 2022, section 3).
-    fn fused_core(&self, family: AttentionFamily, qkv_width: u64) -> Operation {
-        let model = self.model;
-        let row_sums = 4.0 * model.head_count as f64;
+    pub(super) fn fused_core(
+        &self,
+        family: AttentionFamily,
+        qkv_width: u64,
+        shape: CoreShape,
+    ) -> Operation {
+        let CoreShape { heads, kv_heads, head_dim, kernel_dim, window } = shape;
+        let row_sums = 4.0 * heads as f64;
         Operation {
             name: "attention",
             kind: OperationKind::Attention {
-                heads: model.head_count,
-                kv_heads: model.kv_heads(),
-                head_dim: model.head_width(),
+                heads,
+                kv_heads,
+                head_dim,
+                kernel_dim,
+                window,
                 family,
             },
             saved: Saved { tensor: self.width() * qkv_width as f64 + row_sums, ..Saved::default() },
-            output: self.width() * (model.head_count * model.head_width()) as f64,
+            output: self.width() * (heads * head_dim) as f64,
             region: Region::Tensor,
             attention_core: true,
+            beside_exchange: false,
         }
     }
 
     /// Scores in memory: product, scale-mask-softmax, dropout, product, and a copy of the heads
     /// into the layout of the projection. Kept: q, k, v; softmax output, dropout mask and output
     /// (Korthikanti et al. 2022, section 4.1: 5 bytes a score).
-    fn unfused_core(&self, qkv_width: u64) -> Vec<Operation> {
-        let (model, width) = (self.model, self.width());
-        let (heads, head_dim) = (model.head_count, model.head_width());
+    pub(super) fn unfused_core(&self, qkv_width: u64, heads: u64, head_dim: u64) -> Vec<Operation> {
+        let width = self.width();
         let output = width * (heads * head_dim) as f64;
         let core = |name, kind, saved| Operation {
             name,
@@ -157,6 +189,7 @@ impl Builder<'_> {
             output,
             region: Region::Tensor,
             attention_core: true,
+            beside_exchange: false,
         };
         let product = |product| OperationKind::Scores { heads, head_dim, product };
         let pass =

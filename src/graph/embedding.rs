@@ -20,6 +20,7 @@ impl Builder<'_> {
             output: bytes,
             region: Region::Sequence,
             attention_core: false,
+            beside_exchange: false,
         };
         // Backward scatters into the table's gradient: reads the gradient, reads and writes rows.
         let mut operations = vec![pass(

@@ -21,6 +21,7 @@ impl Builder<'_> {
             output: self.width() * model.vocabulary_size as f64,
             region: Region::Tensor,
             attention_core: false,
+            beside_exchange: false,
         };
         let reduce = Operation {
             name: "loss reduce",
@@ -29,6 +30,7 @@ impl Builder<'_> {
             output: 0.0,
             region: Region::Sequence,
             attention_core: false,
+            beside_exchange: false,
         };
         let mut operations = vec![self.norm("final norm"), logits, reduce, self.cross_entropy()];
         if self.stack.loss_metric_count > 0 {
@@ -58,6 +60,7 @@ impl Builder<'_> {
             output: 0.0,
             region: Region::Tensor,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl Builder<'_> {
             output: 0.0,
             region: Region::Tensor,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 
@@ -120,7 +124,8 @@ impl Builder<'_> {
         let (kept, forward, backward) = match (stack.fused_cross_entropy, stack.fp32_logits) {
             (true, false) => (width, 0.0, if in_place { -width } else { 0.0 }),
             (true, true) => (full, width, 0.0),
-            (false, _) if stack.compile => (full + width, 0.0, 2.0 * full - width),
+            // Compiled, casts and logarithms stay in registers; backward makes them again.
+            (false, _) if stack.compile => (width, 0.0, 0.0),
             (false, true) if in_place => (full, full, 0.0),
             (false, true) => (full, full, 2.0 * full - width),
             (false, false) => (2.0 * width, 0.0, 0.0),

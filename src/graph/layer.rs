@@ -1,23 +1,33 @@
 //! A transformer layer: attention and MLP, each behind a norm and before a residual addition.
 
+use super::mlp::MLP;
 use super::{Builder, Operation, OperationKind, Region, Saved, Traffic};
+use crate::spec::LayerKind;
 use crate::work::MemoryKernel;
 
 impl Builder<'_> {
     /// The operations of a layer in forward order.
-    pub(super) fn layer(&self) -> Vec<Operation> {
+    pub(super) fn layer(&self, kind: LayerKind) -> Vec<Operation> {
         let mut operations = vec![self.norm("attention norm")];
-        operations.extend(self.attention());
+        operations.extend(self.attention(kind.window));
         operations.push(self.residual("attention residual"));
         operations.push(self.norm("mlp norm"));
-        operations.extend(self.mlp());
+        match self.model.experts.as_ref().filter(|_| kind.experts) {
+            Some(experts) => operations.extend(self.experts(experts)),
+            None => operations.extend(self.mlp(MLP, self.model.ffn_size)),
+        }
         operations.push(self.residual("mlp residual"));
         operations
     }
 
     /// A norm over the residual stream; keeps its input.
     pub(super) fn norm(&self, name: &'static str) -> Operation {
-        let bytes = self.width() * self.model.hidden_size as f64;
+        self.norm_of(name, self.model.hidden_size)
+    }
+
+    /// A norm of so many values a token.
+    pub(super) fn norm_of(&self, name: &'static str, values: u64) -> Operation {
+        let bytes = self.width() * values as f64;
         // Unfused, a norm is a chain in fp32: power, mean, rsqrt, products, casts.
         let (forward, backward) = if self.stack.fused_norm || self.stack.compile {
             (Traffic::one(bytes, bytes), Traffic::chain(2.0 * bytes, bytes, 2))
@@ -39,6 +49,7 @@ impl Builder<'_> {
             output: bytes,
             region: Region::Sequence,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 
@@ -77,6 +88,7 @@ impl Builder<'_> {
             output: bytes,
             region: Region::Sequence,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 }

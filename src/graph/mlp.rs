@@ -4,27 +4,25 @@ use super::{Builder, Operation, OperationKind, Parallel, Region, Saved, Traffic}
 use crate::spec::Activation;
 use crate::work::MemoryKernel;
 
+/// Names of the operations of an MLP: in, activation, out.
+pub(super) const MLP: [&str; 3] = ["mlp in", "activation", "mlp out"];
+
 impl Builder<'_> {
-    /// The operations from the normed residual stream to the MLP's output.
-    pub(super) fn mlp(&self) -> Vec<Operation> {
-        let model = self.model;
-        let widened = model.ffn_size * model.mlp_input_matrices();
+    /// The operations from the normed residual stream to the output of an MLP of some width.
+    pub(super) fn mlp(&self, names: [&'static str; 3], ffn: u64) -> Vec<Operation> {
+        let (hidden, bias) = (self.model.hidden_size, self.model.linear_bias);
+        let widened = ffn * self.model.mlp_input_matrices();
         vec![
-            self.linear("mlp in", model.hidden_size, widened, Parallel::Column, model.linear_bias),
-            self.activation(),
-            self.linear(
-                "mlp out",
-                model.ffn_size,
-                model.hidden_size,
-                Parallel::Row,
-                model.linear_bias,
-            ),
+            self.linear(names[0], hidden, widened, Parallel::Column, bias),
+            self.activation(names[1], ffn as f64, Region::Tensor),
+            self.linear(names[2], ffn, hidden, Parallel::Row, bias),
         ]
     }
 
-    /// The activation; keeps its input. Its output is kept as the input of the layer after it.
-    fn activation(&self) -> Operation {
-        let bytes = self.width() * self.model.ffn_size as f64;
+    /// The activation of so many values a token; keeps its input. Its output is kept as the input
+    /// of the layer after it.
+    pub(super) fn activation(&self, name: &'static str, ffn: f64, region: Region) -> Operation {
+        let bytes = self.width() * ffn;
         let fused = self.stack.fused_activation || self.stack.compile;
         let gated = self.model.activation == Activation::Swiglu;
         let (mut forward, mut backward, mut kept) = if gated {
@@ -48,17 +46,13 @@ impl Builder<'_> {
                 Traffic::chain(forward.read + bytes, forward.write + bytes, forward.launches + 1);
         }
         Operation {
-            name: "activation",
-            kind: OperationKind::Pass {
-                kind: MemoryKernel::Activation,
-                region: Region::Tensor,
-                forward,
-                backward,
-            },
-            saved: Saved { tensor: kept, ..Saved::default() },
+            name,
+            kind: OperationKind::Pass { kind: MemoryKernel::Activation, region, forward, backward },
+            saved: Saved::one(region, kept),
             output: bytes,
-            region: Region::Tensor,
+            region,
             attention_core: false,
+            beside_exchange: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One operation of a step.
 
 use crate::units::Flops;
-use crate::work::{AttentionFamily, MemoryKernel};
+use crate::work::{AttentionFamily, ExchangePhase, MemoryKernel};
 
 /// Which part of the activations an operation works on, which decides how tensor parallelism
 /// cuts it.
@@ -11,6 +11,9 @@ pub enum Region {
     Sequence,
     /// Between a column-parallel and a row-parallel layer: cut along heads, MLP or vocabulary.
     Tensor,
+    /// Rows at their experts, over the whole width: as many as the residual stream of a rank has
+    /// assignments, on each of the ranks that an expert is cut over.
+    Experts,
 }
 
 /// How a linear layer's matrix is cut by tensor parallelism.
@@ -20,6 +23,8 @@ pub enum Parallel {
     Column,
     /// Along its input; leaves the tensor region with a sum over ranks.
     Row,
+    /// Not at all: each rank multiplies its part of the residual stream by the whole matrix.
+    Whole,
 }
 
 /// Bytes that passes over memory move for a token, over the whole width.
@@ -57,11 +62,26 @@ pub struct Saved {
     pub tensor: f64,
     /// In the tensor region, a score (query by key by head); dropped by selective recomputation.
     pub score: f64,
+    /// Of rows at their experts, over the whole width.
+    pub experts: f64,
     /// Not kept, but there while forward runs, beside output and what is kept; tensor region.
     pub forward_scratch: f64,
     /// There while backward runs, beside the gradients of output and input; tensor region. Negative
     /// where backward writes the gradient of the input over what was kept.
     pub backward_scratch: f64,
+}
+
+impl Saved {
+    /// Bytes in one region.
+    pub fn one(region: Region, bytes: f64) -> Self {
+        let mut saved = Self::default();
+        match region {
+            Region::Sequence => saved.sequence = bytes,
+            Region::Tensor => saved.tensor = bytes,
+            Region::Experts => saved.experts = bytes,
+        }
+        saved
+    }
 }
 
 /// The two products of the attention core.
@@ -89,6 +109,32 @@ pub enum OperationKind {
         /// Whether backward sums the gradient of a bias.
         bias: bool,
     },
+    /// Products of each expert with the rows that go to it, in one launch.
+    Grouped {
+        /// Width of an expert's input.
+        input: u64,
+        /// Width of its output.
+        output: u64,
+        /// How its matrix is cut over expert-tensor-parallel ranks.
+        parallel: Parallel,
+        /// Experts in all.
+        experts: u64,
+        /// Experts that a token goes to.
+        top_k: u64,
+        /// Whether backward sums the gradient of a bias.
+        bias: bool,
+    },
+    /// Tokens to the ranks of their experts, or results back.
+    Exchange {
+        /// Which of the two.
+        phase: ExchangePhase,
+        /// Bytes of a token.
+        token_bytes: f64,
+        /// Experts in all.
+        experts: u64,
+        /// Experts that a token goes to.
+        top_k: u64,
+    },
     /// A fused attention core.
     Attention {
         /// Query heads.
@@ -97,6 +143,10 @@ pub enum OperationKind {
         kv_heads: u64,
         /// Width of a head.
         head_dim: u64,
+        /// Width of the equal heads that its kernels take as long as.
+        kernel_dim: u64,
+        /// Tokens that a query sees; all of them when absent.
+        window: Option<u64>,
         /// Implementation.
         family: AttentionFamily,
     },
@@ -161,6 +211,8 @@ pub struct Operation {
     pub region: Region,
     /// Whether it is part of the attention core, which selective recomputation repeats.
     pub attention_core: bool,
+    /// Whether it needs nothing from the experts, and may run beside their exchanges.
+    pub beside_exchange: bool,
 }
 
 impl Operation {
@@ -171,8 +223,12 @@ impl Operation {
             OperationKind::Linear { input, output, .. } => {
                 2.0 * tokens * input as f64 * output as f64
             }
-            OperationKind::Attention { heads, head_dim, .. } => {
-                4.0 * tokens * tokens * (heads * head_dim) as f64
+            OperationKind::Grouped { input, output, top_k, .. } => {
+                2.0 * tokens * top_k as f64 * input as f64 * output as f64
+            }
+            OperationKind::Attention { heads, head_dim, window, .. } => {
+                let keys = window.map_or(tokens, |window| tokens.min(window as f64));
+                4.0 * tokens * keys * (heads * head_dim) as f64
             }
             OperationKind::Scores { heads, head_dim, .. } => {
                 2.0 * tokens * tokens * (heads * head_dim) as f64

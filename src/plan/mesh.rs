@@ -23,6 +23,16 @@ pub enum GroupKind {
     Tensor,
     /// Context-parallel ranks.
     Context,
+    /// Ranks that experts are spread over.
+    Expert,
+    /// Ranks that each expert is cut over.
+    ExpertTensor,
+    /// Replicas of an expert.
+    ExpertData,
+    /// Ranks over which experts and their optimizer states are sharded.
+    ExpertShard,
+    /// Ranks that hold the same shard of experts.
+    ExpertReplicate,
     /// Replicas of a parameter: data- and context-parallel ranks.
     Data,
     /// Ranks over which parameters and optimizer states are sharded.
@@ -46,9 +56,15 @@ impl GroupKind {
     /// The axis under which reports list its traffic.
     pub const fn axis(self) -> Axis {
         match self {
-            Self::Tensor => Axis::Tp,
+            Self::Tensor | Self::ExpertTensor => Axis::Tp,
             Self::Context => Axis::Cp,
-            Self::Data | Self::Shard | Self::Replicate => Axis::Dp,
+            Self::Expert => Axis::Ep,
+            Self::Data
+            | Self::Shard
+            | Self::Replicate
+            | Self::ExpertData
+            | Self::ExpertShard
+            | Self::ExpertReplicate => Axis::Dp,
             Self::Embedding | Self::Model | Self::Transfer { .. } => Axis::Pp,
         }
     }
@@ -61,27 +77,50 @@ pub struct Mesh {
     pub size: Coordinates,
     /// Data- and context-parallel ranks that one set of shards spans.
     pub shard_group: u64,
+    /// How the ranks of a stage are dealt to experts.
+    pub experts: ExpertMesh,
     /// The stage of the output projection.
     head_stage: u64,
     strides: Coordinates,
+    /// Strides of the places of ranks in their stage, `pp` left out.
+    places: Coordinates,
+}
+
+/// How the ranks of a stage are dealt to experts: `etp` fastest, then `ep`, then replicas, in the
+/// order of their ranks (Megatron-core, `parallel_state.py`: expert groups have an order of their
+/// own over the same ranks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpertMesh {
+    /// Ranks that each expert is cut over.
+    pub etp: u64,
+    /// Ranks that experts are spread over.
+    pub ep: u64,
+    /// Replicas of an expert.
+    pub replicas: u64,
+    /// Replicas that one set of shards spans.
+    pub shard_group: u64,
+}
+
+impl Default for ExpertMesh {
+    /// Of a model without experts.
+    fn default() -> Self {
+        Self { etp: 1, ep: 1, replicas: 1, shard_group: 1 }
+    }
 }
 
 impl Mesh {
     /// A mesh; `order` lists the axes fastest first, each once.
     pub fn new(size: Coordinates, order: &[MeshAxis], shard_group: u64) -> Self {
-        let mut strides = Coordinates::default();
-        let mut stride = 1;
-        for axis in order {
-            let (slot, extent) = match axis {
-                MeshAxis::Tp => (&mut strides.tp, size.tp),
-                MeshAxis::Cp => (&mut strides.cp, size.cp),
-                MeshAxis::Dp => (&mut strides.dp, size.dp),
-                MeshAxis::Pp => (&mut strides.pp, size.pp),
-            };
-            *slot = stride;
-            stride *= extent;
-        }
-        Self { size, shard_group, head_stage: size.pp.saturating_sub(1), strides }
+        let strides = self::strides(size, order);
+        let places = self::strides(Coordinates { pp: 1, ..size }, order);
+        let (experts, head_stage) = (ExpertMesh::default(), size.pp.saturating_sub(1));
+        Self { size, shard_group, experts, head_stage, strides, places }
+    }
+
+    /// With the ranks of a stage dealt to experts.
+    #[must_use]
+    pub fn with_experts(self, experts: ExpertMesh) -> Self {
+        Self { experts, ..self }
     }
 
     /// With the output projection on a stage that is not the last.
@@ -141,6 +180,11 @@ impl Mesh {
                     .map(|index| self.replica(at, index))
                     .collect()
             }
+            GroupKind::Expert
+            | GroupKind::ExpertTensor
+            | GroupKind::ExpertData
+            | GroupKind::ExpertShard
+            | GroupKind::ExpertReplicate => self.expert_group(kind, at),
             GroupKind::Embedding => {
                 vec![
                     self.rank(Coordinates { pp: 0, ..at }),
@@ -188,6 +232,44 @@ impl Mesh {
         })
     }
 
+    /// Place of a rank among those of its stage, in their order.
+    fn place(&self, at: Coordinates) -> u64 {
+        at.tp * self.places.tp + at.cp * self.places.cp + at.dp * self.places.dp
+    }
+
+    /// The rank at a place of a stage.
+    fn at_place(&self, stage: u64, place: u64) -> u64 {
+        let on = |stride: u64, extent: u64| place / stride.max(1) % extent;
+        self.rank(Coordinates {
+            tp: on(self.places.tp, self.size.tp),
+            cp: on(self.places.cp, self.size.cp),
+            dp: on(self.places.dp, self.size.dp),
+            pp: stage,
+        })
+    }
+
+    fn expert_group(&self, kind: GroupKind, at: Coordinates) -> Vec<u64> {
+        let ExpertMesh { etp, ep, replicas, shard_group } = self.experts;
+        let place = self.place(at);
+        let (tensor, expert, replica) = (place % etp, place / etp % ep, place / (etp * ep));
+        let rank = |tensor: u64, expert: u64, replica: u64| {
+            self.at_place(at.pp, (replica * ep + expert) * etp + tensor)
+        };
+        let first = replica / shard_group * shard_group;
+        match kind {
+            GroupKind::ExpertTensor => (0..etp).map(|it| rank(it, expert, replica)).collect(),
+            GroupKind::Expert => (0..ep).map(|it| rank(tensor, it, replica)).collect(),
+            GroupKind::ExpertShard => {
+                (first..first + shard_group).map(|it| rank(tensor, expert, it)).collect()
+            }
+            GroupKind::ExpertReplicate => (0..replicas)
+                .filter(|it| it % shard_group == replica % shard_group)
+                .map(|it| rank(tensor, expert, it))
+                .collect(),
+            _ => (0..replicas).map(|it| rank(tensor, expert, it)).collect(),
+        }
+    }
+
     fn replicas(&self) -> std::ops::Range<u64> {
         0..self.size.dp * self.size.cp
     }
@@ -200,6 +282,23 @@ impl Mesh {
     fn replica(&self, at: Coordinates, index: u64) -> u64 {
         self.rank(Coordinates { cp: index % self.size.cp, dp: index / self.size.cp, ..at })
     }
+}
+
+/// Distance of neighbours on each axis, `order` fastest first.
+fn strides(size: Coordinates, order: &[MeshAxis]) -> Coordinates {
+    let mut strides = Coordinates::default();
+    let mut stride = 1;
+    for axis in order {
+        let (slot, extent) = match axis {
+            MeshAxis::Tp => (&mut strides.tp, size.tp),
+            MeshAxis::Cp => (&mut strides.cp, size.cp),
+            MeshAxis::Dp => (&mut strides.dp, size.dp),
+            MeshAxis::Pp => (&mut strides.pp, size.pp),
+        };
+        *slot = stride;
+        stride *= extent;
+    }
+    strides
 }
 
 #[cfg(test)]
@@ -218,6 +317,24 @@ mod tests {
         assert_eq!(mesh.group(GroupKind::Transfer { from: 1, to: 0 }, 3), [7, 3]);
     }
 
+    /// Two ranks of tp, four replicas, experts spread over four ranks of a stage and whole: they
+    /// take ranks 0 to 3, so replicas of an expert are four ranks apart.
+    #[test]
+    fn experts_are_dealt_over_the_ranks_of_a_stage_in_their_order() {
+        let mesh = Mesh::new(Coordinates { tp: 2, cp: 1, dp: 4, pp: 2 }, &ORDER, 4);
+        let experts = ExpertMesh { etp: 1, ep: 4, replicas: 2, shard_group: 2 };
+        let mesh = mesh.with_experts(experts);
+        assert_eq!(mesh.group(GroupKind::Expert, 9), [8, 9, 10, 11]);
+        assert_eq!(mesh.group(GroupKind::ExpertData, 9), [9, 13]);
+        assert_eq!(mesh.group(GroupKind::ExpertTensor, 9), [9]);
+        let cut = ExpertMesh { etp: 2, ep: 2, replicas: 2, shard_group: 1 };
+        let mesh = mesh.with_experts(cut);
+        assert_eq!(mesh.group(GroupKind::Expert, 1), [1, 3]);
+        assert_eq!(mesh.group(GroupKind::ExpertTensor, 1), [0, 1]);
+        assert_eq!(mesh.group(GroupKind::ExpertShard, 1), [1]);
+        assert_eq!(mesh.group(GroupKind::ExpertReplicate, 1), [1, 5]);
+    }
+
     proptest! {
         #[test]
         fn every_kind_of_group_partitions_the_stage(
@@ -225,12 +342,16 @@ mod tests {
         ) {
             let mut order = ORDER;
             order.rotate_left(rotate);
-            let mesh = Mesh::new(Coordinates { tp, cp, dp, pp }, &order, cp);
+            let experts = ExpertMesh { etp: tp, ep: cp, replicas: dp, shard_group: dp };
+            let mesh = Mesh::new(Coordinates { tp, cp, dp, pp }, &order, cp).with_experts(experts);
             for rank in 0..mesh.world_size() {
                 prop_assert_eq!(mesh.rank(mesh.coordinates(rank)), rank);
             }
-            use GroupKind::{Data, Replicate, Shard, Tensor};
-            for kind in [Tensor, Data, Shard, Replicate] {
+            use GroupKind::{
+                Data, Expert, ExpertData, ExpertShard, ExpertTensor, Replicate, Shard, Tensor,
+            };
+            let experts = [Expert, ExpertTensor, ExpertData, ExpertShard];
+            for kind in [Tensor, Data, Shard, Replicate].into_iter().chain(experts) {
                 let mut members: Vec<u64> =
                     mesh.concurrent_groups(kind, 0).into_iter().flatten().collect();
                 members.sort_unstable();

@@ -1,6 +1,7 @@
 //! A rank's share of an operation: the kernels it launches, cut by tensor, sequence and context
 //! parallelism.
 
+use super::experts::ExpertShard;
 use crate::graph::{Operation, OperationKind, Parallel, Region, ScoreProduct, Traffic};
 use crate::spec::{ContextParallel, Scenario};
 use crate::units::Bytes;
@@ -17,6 +18,8 @@ pub struct Shard {
     pub cp_kind: ContextParallel,
     /// Whether the residual stream is cut along the sequence over tensor-parallel ranks.
     pub sequence_parallel: bool,
+    /// How experts are cut.
+    pub experts: ExpertShard,
     /// Sequences of a micro-batch.
     pub micro_batch: u64,
     /// Tokens of a sequence, over all context-parallel ranks.
@@ -66,6 +69,7 @@ impl Shard {
             cp: plan.cp,
             cp_kind: plan.cp_kind,
             sequence_parallel: plan.sequence_parallel && plan.tp > 1,
+            experts: ExpertShard::new(scenario),
             micro_batch: training.micro_batch,
             sequence_length: training.sequence_length,
             activation: training.precision.activation(),
@@ -86,6 +90,7 @@ impl Shard {
             Region::Tensor => 1.0 / self.tp as f64,
             Region::Sequence if self.sequence_parallel => 1.0 / self.tp as f64,
             Region::Sequence => 1.0,
+            Region::Experts => self.fraction(Region::Sequence) * self.experts.etp as f64,
         }
     }
 
@@ -99,6 +104,7 @@ impl Shard {
         let scores = if selective { 0.0 } else { self.scores() / self.tp as f64 };
         self.bytes(Region::Sequence, operation.saved.sequence)
             + self.bytes(Region::Tensor, operation.saved.tensor)
+            + self.bytes(Region::Experts, operation.saved.experts)
             + Bytes::new(operation.saved.score * scores * self.heads_of(operation))
             + self.exchanged_output(operation)
     }
@@ -133,10 +139,26 @@ impl Shard {
         match parallel {
             Parallel::Column => (input, output.div_ceil(self.tp)),
             Parallel::Row => (input.div_ceil(self.tp), output),
+            Parallel::Whole => (input, output),
         }
     }
 
-    fn gemm(&self, sizes: [u64; 3], batch: u64, dtype: DType, layout: GemmLayout) -> Kernel {
+    /// Rows of a linear layer on a rank: a matrix that is cut meets the tokens of all
+    /// tensor-parallel ranks, a whole one those of its own.
+    pub fn linear_rows(&self, parallel: Parallel) -> u64 {
+        match parallel {
+            Parallel::Whole => (self.own_tokens().round() as u64).max(1),
+            Parallel::Column | Parallel::Row => self.tokens(),
+        }
+    }
+
+    pub(super) fn gemm(
+        &self,
+        sizes: [u64; 3],
+        batch: u64,
+        dtype: DType,
+        layout: GemmLayout,
+    ) -> Kernel {
         let [m, n, k] = sizes;
         let output = if layout == GemmLayout::Nt { self.gradient } else { self.activation };
         Kernel::Gemm {
@@ -152,41 +174,44 @@ impl Shard {
     }
 
     /// The forward product of a linear layer.
-    pub fn linear_forward(&self, (input, output): (u64, u64), dtype: DType) -> Kernel {
-        self.gemm([self.tokens(), output, input], 1, dtype, GemmLayout::Tn)
+    pub fn linear_forward(&self, rows: u64, (input, output): (u64, u64), dtype: DType) -> Kernel {
+        self.gemm([rows, output, input], 1, dtype, GemmLayout::Tn)
     }
 
     /// The product for the gradient of a linear layer's input.
-    pub fn linear_dgrad(&self, (input, output): (u64, u64), dtype: DType) -> Kernel {
-        self.gemm([self.tokens(), input, output], 1, dtype, GemmLayout::Nn)
+    pub fn linear_dgrad(&self, rows: u64, (input, output): (u64, u64), dtype: DType) -> Kernel {
+        self.gemm([rows, input, output], 1, dtype, GemmLayout::Nn)
     }
 
     /// The product for the gradient of a linear layer's weight.
-    pub fn linear_wgrad(&self, (input, output): (u64, u64), dtype: DType) -> Kernel {
-        self.gemm([output, input, self.tokens()], 1, dtype, GemmLayout::Nt)
+    pub fn linear_wgrad(&self, rows: u64, (input, output): (u64, u64), dtype: DType) -> Kernel {
+        self.gemm([output, input, rows], 1, dtype, GemmLayout::Nt)
     }
 
     /// The kernels of an attention core, score product or pass; empty for the rest.
     pub fn local_kernels(&self, operation: &Operation, pass: Pass) -> Vec<Kernel> {
         match operation.kind {
-            OperationKind::Attention { heads, kv_heads, head_dim, family } => {
+            OperationKind::Attention { heads, kv_heads, kernel_dim, window, family, .. } => {
                 let shape = AttentionShape {
                     heads: heads / self.tp,
                     kv_heads: (kv_heads / self.tp).max(1),
                 };
                 self.attention_steps(shape)
                     .into_iter()
-                    .map(|(lengths, causal, shape)| Kernel::Attention {
-                        family,
-                        pass,
-                        batch: self.micro_batch,
-                        query_length: lengths[0],
-                        key_length: lengths[1],
-                        heads: shape.heads,
-                        kv_heads: shape.kv_heads,
-                        head_dim,
-                        causal,
-                        dtype: self.activation,
+                    .map(|(lengths, causal, shape)| {
+                        let (key_length, causal) = windowed(lengths[1], causal, window);
+                        Kernel::Attention {
+                            family,
+                            pass,
+                            batch: self.micro_batch,
+                            query_length: lengths[0],
+                            key_length,
+                            heads: shape.heads,
+                            kv_heads: shape.kv_heads,
+                            head_dim: kernel_dim,
+                            causal,
+                            dtype: self.activation,
+                        }
                     })
                     .collect()
             }
@@ -202,6 +227,8 @@ impl Shard {
                 passes(kind, if pass == Pass::Forward { forward } else { backward }, tokens)
             }
             OperationKind::Linear { .. }
+            | OperationKind::Grouped { .. }
+            | OperationKind::Exchange { .. }
             | OperationKind::EmbeddingReduce { .. }
             | OperationKind::LossReduce { .. } => Vec::new(),
         }
@@ -304,6 +331,15 @@ impl Shard {
 struct AttentionShape {
     heads: u64,
     kv_heads: u64,
+}
+
+/// Keys of a kernel under a window, and whether half of the scores are masked: within a window
+/// each query sees as many keys.
+fn windowed(keys: u64, causal: bool, window: Option<u64>) -> (u64, bool) {
+    match window {
+        Some(window) if causal && 2 * window < keys => (window, false),
+        _ => (keys, causal),
+    }
 }
 
 /// Traffic spread over the kernels that share it.

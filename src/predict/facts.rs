@@ -3,11 +3,11 @@
 use super::price::Pricing;
 use super::trust;
 use crate::analysis::{StageMemory, StepFacts};
-use crate::graph::{Graph, Operation};
+use crate::graph::{Graph, Operation, OperationKind, Parallel};
 use crate::plan::Layout;
 use crate::program::{Action, Launch, Program, Step};
 use crate::sim::Outcome;
-use crate::spec::{Recompute, Scenario};
+use crate::spec::{LayerKind, Recompute, Scenario};
 use crate::units::{Bytes, Flops};
 
 /// Gathers the facts of a step.
@@ -31,7 +31,7 @@ pub(super) fn step_facts(
         peak: gpu.training_peak(training.precision.linear()),
         step_time: outcome.end.seconds(),
         capacity: gpu.memory,
-        memory: stage_memory(scenario, program, outcome),
+        memory: stage_memory(scenario, layout, program, outcome),
         evidence: trust::evidence(program, pricing),
         errors: trust::errors(scenario, program, pricing),
         warnings: Vec::new(),
@@ -40,25 +40,30 @@ pub(super) fn step_facts(
 
 /// Arithmetic of a sequence that backward does again.
 fn repeated_flops(scenario: &Scenario, layout: &Layout, graph: &Graph) -> Flops {
-    let per_layer: Flops = match scenario.plan.recompute {
-        Recompute::None => Flops::ZERO,
-        Recompute::Selective => sum(scenario, graph, |operation| operation.attention_core),
-        Recompute::Full => sum(scenario, graph, |_| true),
+    let repeats = |operation: &Operation| match scenario.plan.recompute {
+        Recompute::None => false,
+        Recompute::Selective => operation.attention_core,
+        Recompute::Full => true,
     };
-    let covered: u64 = (0..layout.stage_layers.len())
-        .map(|stage| layout.layers_on(stage))
-        .map(|layers| scenario.recompute_layers().unwrap_or(layers).min(layers))
-        .sum();
-    per_layer * covered as f64
-}
-
-fn sum(scenario: &Scenario, graph: &Graph, which: impl Fn(&Operation) -> bool) -> Flops {
     let length = scenario.training.sequence_length;
-    graph.layer.iter().filter(|it| which(it)).map(|it| it.forward_flops(length)).sum()
+    let of_kind = |kind: LayerKind| -> Flops {
+        let operations = graph.layer(kind).iter().filter(|it| repeats(it));
+        operations.map(|it| it.forward_flops(length)).sum()
+    };
+    let covered = scenario.recompute_layers().unwrap_or(u64::MAX);
+    (0..layout.stage_layers.len())
+        .flat_map(|stage| layout.kinds_on(stage).take(covered.min(1 << 20) as usize))
+        .map(of_kind)
+        .sum()
 }
 
 /// Memory at the peak of the rank of each stage that holds most.
-fn stage_memory(scenario: &Scenario, program: &Program, outcome: &Outcome) -> Vec<StageMemory> {
+fn stage_memory(
+    scenario: &Scenario,
+    layout: &Layout,
+    program: &Program,
+    outcome: &Outcome,
+) -> Vec<StageMemory> {
     let slack = 1.0 + scenario.stack.allocator_overhead_fraction;
     program
         .roles
@@ -85,9 +90,11 @@ fn stage_memory(scenario: &Scenario, program: &Program, outcome: &Outcome) -> Ve
             StageMemory {
                 stage: role.stage,
                 peak: allocated + held.overhead,
-                peak_reserved: cached + held.overhead,
+                peak_reserved: cached
+                    + held_by_streams(scenario, layout, role.stage as usize)
+                    + held.overhead,
                 peak_allocated: allocated,
-                peak_cached: cached,
+                peak_cached: cached + held_by_streams(scenario, layout, role.stage as usize),
                 weights: held.weights,
                 gradients: held.gradients,
                 optimizer: held.optimizer,
@@ -97,6 +104,25 @@ fn stage_memory(scenario: &Scenario, program: &Program, outcome: &Outcome) -> Ve
             }
         })
         .collect()
+}
+
+/// Segments for inputs that sequence parallelism has gathered and Python has dropped, while the
+/// communication stream still holds them: one for each column-parallel layer of a forward. A host
+/// that waits for each pipeline transfer does not get that far ahead.
+fn held_by_streams(scenario: &Scenario, layout: &Layout, stage: usize) -> Bytes {
+    let (stack, shard) = (&scenario.stack, &layout.shard);
+    let waits = stack.synchronous_transfers && scenario.plan.pp > 1;
+    if !stack.records_streams || !shard.sequence_parallel || waits {
+        return Bytes::ZERO;
+    }
+    let graph = Graph::build(&scenario.model, stack, &scenario.training);
+    let operations = layout.kinds_on(stage).flat_map(|kind| graph.layer(kind));
+    let gathered = operations.filter_map(|operation| match operation.kind {
+        OperationKind::Linear { input, parallel: Parallel::Column, .. } => Some(input),
+        _ => None,
+    });
+    let values = shard.tokens() as f64 * gathered.sum::<u64>() as f64;
+    Bytes::new(values * shard.activation.bytes())
 }
 
 /// How often a rank of each role runs each work, blocks opened: `[role][work]`.

@@ -1,8 +1,8 @@
 //! Puts a price on every work of a program.
 
 use crate::cost::{
-    CollectiveCost, CollectivePrice, Evidence, KernelBook, KernelPrice, LearnedCollectives,
-    LearnedKernels,
+    CollectiveCost, CollectivePrice, Evidence, ExchangeAnswer, KernelBook, KernelPrice,
+    LearnedCollectives, LearnedExchanges, LearnedKernels,
 };
 use crate::plan::{GroupKind, Layout};
 use crate::program::{Program, Work, WorkKind};
@@ -10,7 +10,7 @@ use crate::sim::{Ports, WorkCost};
 use crate::spec::Scenario;
 use crate::topology::{GpuIndex, Placement, Topology};
 use crate::units::Seconds;
-use crate::work::{Collective, CollectiveKind, Kernel, Pass};
+use crate::work::{Collective, CollectiveKind, Dispatcher, Kernel, Pass, TokenExchange};
 
 /// Prices of a program's works.
 #[derive(Clone, Debug)]
@@ -60,6 +60,7 @@ pub(super) fn price(
         layout,
         kernels,
         collectives: CollectiveCost::new(&topology).with_learned(collectives),
+        exchanges: LearnedExchanges::new(&scenario.cluster, measured)?,
         launches_a_graph: launches_a_graph(program, scenario),
         kernel_stretch: kernel_stretch(scenario),
     };
@@ -90,6 +91,7 @@ struct Pricer<'a> {
     layout: &'a Layout,
     kernels: KernelBook,
     collectives: CollectiveCost,
+    exchanges: LearnedExchanges,
     launches_a_graph: f64,
     /// Time of kernels in this step over their time alone.
     kernel_stretch: f64,
@@ -120,7 +122,11 @@ impl Pricer<'_> {
                 };
                 let cost = WorkCost {
                     time: price.time * self.kernel_stretch * narrow + self.stall(launch),
-                    launch: launch / self.launches_a_graph,
+                    launch: match work.launches {
+                        1 => launch / self.launches_a_graph,
+                        // Calls whose number or sizes routing decides are not captured.
+                        calls => launch * f64::from(calls),
+                    },
                     slowdown: slowdown.max(1.0),
                     ports: Ports::default(),
                 };
@@ -137,7 +143,41 @@ impl Pricer<'_> {
                 (cost, closed_form)
             }
             WorkKind::Collective { group, collective } => self.collective(*group, collective),
+            WorkKind::Exchange { group, exchange, share } => {
+                self.exchange(*group, exchange, *share)
+            }
         }
+    }
+
+    /// A pairwise all-to-all of rows, or kernels that send a token once to each rank.
+    fn exchange(
+        &self,
+        group: GroupKind,
+        exchange: &TokenExchange,
+        share: f64,
+    ) -> (WorkCost, Grounds) {
+        if exchange.dispatcher == Dispatcher::Alltoall {
+            let kind = CollectiveKind::AllToAll;
+            return self.collective(group, &Collective { kind, bytes: exchange.bytes() * share });
+        }
+        let topology = self.collectives.topology();
+        let rank = self.layout.mesh.rank_in_stage(0, 0);
+        let ranks = self.layout.mesh.group(group, rank);
+        let mut domains: Vec<u64> =
+            ranks.iter().map(|&rank| topology.domain_of(GpuIndex(rank))).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let found = self.exchanges.predict(exchange, ranks.len(), domains.len());
+        let ExchangeAnswer { answer, is_fitted, scale_up_fraction, network_fraction } = found;
+        let evidence = if is_fitted { Evidence::Fit } else { Evidence::Roofline };
+        let cost = WorkCost {
+            time: Seconds::from_us(answer.time_us) * share * self.scenario.fit.network_factor,
+            launch: self.scenario.stack.collective_launch_cost,
+            slowdown: 1.0,
+            ports: Ports { scale_up: scale_up_fraction, network: network_fraction },
+        };
+        let is_outside = answer.outside > 0.0;
+        (cost, Grounds { evidence, relative_error: answer.relative_error, is_outside })
     }
 
     /// Time for which the device has nothing to do after a kernel whose end the host awaits before

@@ -29,6 +29,10 @@ pub(super) struct BlockBuilder {
     pending: Waits,
     /// The end of the last compute launch.
     compute_end: EventId,
+    /// Memory of communication before the next compute launch.
+    held: MemoryEffect,
+    /// End of communication that only the end of the block waits for.
+    background: EventId,
 }
 
 impl BlockBuilder {
@@ -38,6 +42,8 @@ impl BlockBuilder {
             event_count: 0,
             pending: Waits::NONE,
             compute_end: EventId::NONE,
+            held: MemoryEffect::default(),
+            background: EventId::NONE,
         }
     }
 
@@ -61,6 +67,7 @@ impl BlockBuilder {
     /// A kernel (or an inner block) on the compute stream, after all that was joined.
     pub(super) fn compute(&mut self, action: Action, memory: MemoryEffect) {
         let waits = std::mem::replace(&mut self.pending, Waits::NONE);
+        let memory = std::mem::take(&mut self.held).and(memory);
         self.compute_end = self.push(action, Stream::Compute, waits, memory);
     }
 
@@ -71,6 +78,16 @@ impl BlockBuilder {
         waits.add(self.compute_end);
         waits.add(after);
         self.push(Action::Work(work), stream, waits, MemoryEffect::default())
+    }
+
+    /// Communication that runs beside all compute from here to the end of the block.
+    pub(super) fn background(&mut self, work: WorkId, stream: Stream) {
+        self.background = self.fork(work, stream, EventId::NONE);
+    }
+
+    /// Memory that the next compute launch takes and gives back.
+    pub(super) fn hold(&mut self, memory: MemoryEffect) {
+        self.held = self.held.and(memory);
     }
 
     /// The next compute launch waits for an event.
@@ -100,9 +117,13 @@ impl BlockBuilder {
     /// # Panics
     ///
     /// When it is not closed, which would be a defect of the lowering.
-    pub(super) fn finish(self, label: &'static str) -> Block {
+    pub(super) fn finish(mut self, label: &'static str) -> Block {
+        if let Some(last) = self.launches.last_mut().filter(|it| it.stream == Stream::Compute) {
+            last.waits.add(self.background);
+        }
         assert!(
             self.pending == Waits::NONE
+                && self.held == MemoryEffect::default()
                 && self.launches.last().is_some_and(|launch| launch.stream == Stream::Compute),
             "block `{label}` must end on the compute stream with everything joined"
         );

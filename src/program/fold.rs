@@ -14,9 +14,14 @@ pub enum RankSelection {
     All,
 }
 
-const KINDS: [GroupKind; 7] = [
+const KINDS: [GroupKind; 12] = [
     GroupKind::Tensor,
     GroupKind::Context,
+    GroupKind::Expert,
+    GroupKind::ExpertTensor,
+    GroupKind::ExpertData,
+    GroupKind::ExpertShard,
+    GroupKind::ExpertReplicate,
     GroupKind::Data,
     GroupKind::Shard,
     GroupKind::Replicate,

@@ -4,7 +4,7 @@ use super::BlockId;
 use crate::plan::GroupKind;
 use crate::timeline::Task;
 use crate::units::{Bytes, Seconds};
-use crate::work::{Axis, Class, Collective, Kernel, Pass};
+use crate::work::{Axis, Class, Collective, Kernel, Pass, TokenExchange};
 
 /// Index of a work item in its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,11 +80,15 @@ pub enum Stream {
     ReceiveBackward,
     /// Small collectives over the model-parallel group.
     Model,
+    /// Exchanges of tokens with the ranks of their experts.
+    Expert,
+    /// Exchanges of another micro-batch's tokens, beside compute.
+    ExpertBeside,
 }
 
 impl Stream {
     /// Number of streams.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 12;
 
     /// All streams.
     pub const ALL: [Self; Self::COUNT] = [
@@ -98,6 +102,8 @@ impl Stream {
         Self::ReceiveForward,
         Self::ReceiveBackward,
         Self::Model,
+        Self::Expert,
+        Self::ExpertBeside,
     ];
 
     /// The axis and number of its lane in a timeline; `None` for compute.
@@ -113,6 +119,8 @@ impl Stream {
             Self::ReceiveForward => Some((Axis::Pp, 2)),
             Self::ReceiveBackward => Some((Axis::Pp, 3)),
             Self::Model => Some((Axis::Pp, 4)),
+            Self::Expert => Some((Axis::Ep, 0)),
+            Self::ExpertBeside => Some((Axis::Ep, 1)),
         }
     }
 }
@@ -134,6 +142,25 @@ pub enum WorkKind {
         /// What it does.
         collective: Collective,
     },
+    /// Tokens of a group to the ranks of their experts, or back.
+    Exchange {
+        /// Which group of the rank.
+        group: GroupKind,
+        /// What it does.
+        exchange: TokenExchange,
+        /// Share of it that is meant.
+        share: f64,
+    },
+}
+
+impl WorkKind {
+    /// The group of a rank that communicates; `None` for what a GPU does alone.
+    pub const fn group(&self) -> Option<GroupKind> {
+        match self {
+            Self::Kernel(_) | Self::HostCopy { .. } => None,
+            Self::Collective { group, .. } | Self::Exchange { group, .. } => Some(*group),
+        }
+    }
 }
 
 /// Something that takes time, with its name.
@@ -145,6 +172,8 @@ pub struct Work {
     pub pass: Pass,
     /// What it is.
     pub kind: WorkKind,
+    /// Calls that the host launches it with: a product of many experts may be one for each.
+    pub launches: u32,
 }
 
 impl Work {
@@ -153,7 +182,9 @@ impl Work {
         match &self.kind {
             WorkKind::Kernel(kernel) => kernel.class(),
             WorkKind::HostCopy { .. } => Class::Optimizer,
-            WorkKind::Collective { group, .. } => Class::Communication(group.axis()),
+            WorkKind::Collective { group, .. } | WorkKind::Exchange { group, .. } => {
+                Class::Communication(group.axis())
+            }
         }
     }
 
@@ -163,6 +194,7 @@ impl Work {
             WorkKind::Kernel(kernel) => kernel.bytes(),
             WorkKind::HostCopy { bytes } => *bytes,
             WorkKind::Collective { collective, .. } => collective.bytes,
+            WorkKind::Exchange { exchange, share, .. } => exchange.bytes() * *share,
         }
     }
 }
@@ -219,6 +251,19 @@ pub struct MemoryEffect {
     pub buffers_taken: Bytes,
     /// Buffers given back at the end.
     pub buffers_freed: Bytes,
+}
+
+impl MemoryEffect {
+    /// Both at once.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            activations_taken: self.activations_taken + other.activations_taken,
+            activations_freed: self.activations_freed + other.activations_freed,
+            buffers_taken: self.buffers_taken + other.buffers_taken,
+            buffers_freed: self.buffers_freed + other.buffers_freed,
+        }
+    }
 }
 
 /// An instruction that puts work on a stream.

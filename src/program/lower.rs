@@ -1,6 +1,7 @@
 //! From a model graph and a plan to a program.
 
 mod data_parallel;
+mod experts;
 mod layer;
 mod linear;
 mod memory;
@@ -16,7 +17,7 @@ use rustc_hash::FxHashMap;
 use super::{Block, BlockId, Program, RankSelection, select_ranks};
 use crate::graph::Graph;
 use crate::plan::{GroupKind, Layout, stage_states};
-use crate::spec::{Recompute, Scenario, SelectiveRecompute};
+use crate::spec::{LayerKind, Recompute, Scenario, SelectiveRecompute};
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
 use works::WorkTable;
@@ -42,7 +43,7 @@ pub fn lower(scenario: &Scenario, layout: &Layout, ranks: RankSelection) -> Prog
 /// Names a block by what is in it, so that equal ones are built once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum BlockKey {
-    Layer { pass: crate::work::Pass, recompute: bool },
+    Layer { pass: crate::work::Pass, recompute: bool, kind: LayerKind },
     Embedding { pass: crate::work::Pass },
     Head { pass: crate::work::Pass },
     Chunk { pass: crate::work::Pass, contents: ChunkContents },
@@ -52,8 +53,11 @@ enum BlockKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ChunkContents {
     embedding: bool,
+    /// The first layer of the model with which layers are of these kinds in this order.
+    first_layer: u64,
+    layers: u64,
+    /// The first of them that are computed again.
     recomputed_layers: u64,
-    plain_layers: u64,
     head: bool,
 }
 
@@ -103,6 +107,7 @@ impl Lowering<'_> {
         let layers = self.layers_of(stage, chunk);
         let alternates =
             self.scenario.stack.selective_recompute == SelectiveRecompute::AlternateLayers;
+        let first = self.layout.first_layer(stage, chunk as usize);
         let covered = match plan.recompute {
             Recompute::None => 0,
             Recompute::Selective if alternates => layers.div_ceil(2),
@@ -113,8 +118,9 @@ impl Lowering<'_> {
         };
         ChunkContents {
             embedding: stage == 0 && chunk == 0,
+            first_layer: self.scenario.model.first_like(first),
+            layers,
             recomputed_layers: covered,
-            plain_layers: layers - covered,
             head: stage == self.layout.head_stage && u64::from(chunk) + 1 == plan.virtual_stages,
         }
     }

@@ -31,7 +31,7 @@ pub fn block_costs(
 
 /// A program of one rank that is alone in all its groups: its equals do what it does.
 fn lone_rank(program: &Program) -> Program {
-    let kinds = [GroupKind::Tensor, GroupKind::Context];
+    let kinds = [GroupKind::Tensor, GroupKind::Context, GroupKind::Expert, GroupKind::ExpertTensor];
     Program {
         works: program.works.clone(),
         blocks: program.blocks.clone(),

@@ -3,7 +3,7 @@
 use super::run::Engine;
 use super::state::Event;
 use crate::des::Ticket;
-use crate::program::{Action, Stream, Tag, WorkId, WorkKind};
+use crate::program::{Action, Stream, Tag, WorkId};
 use crate::timeline::SpanId;
 use crate::units::{Bytes, Instant, Seconds};
 
@@ -50,7 +50,7 @@ impl Engine<'_> {
         work: WorkId,
         ready: Instant,
     ) {
-        let WorkKind::Collective { group: kind, .. } = self.program.work(work).kind else {
+        let Some(kind) = self.program.work(work).kind.group() else {
             unreachable!("only collectives are joined")
         };
         let groups = &self.program.ranks[rank].groups;

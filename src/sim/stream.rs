@@ -2,7 +2,7 @@
 
 use super::run::Engine;
 use super::state::{Host, Running};
-use crate::program::{Action, EventId, Stream, WorkKind};
+use crate::program::{Action, EventId, Stream};
 use crate::units::{Bytes, Instant, Seconds};
 
 impl Engine<'_> {
@@ -26,9 +26,7 @@ impl Engine<'_> {
         }
         slot.busy = true;
         match queued.launch.action {
-            Action::Work(work)
-                if matches!(self.program.work(work).kind, WorkKind::Collective { .. }) =>
-            {
+            Action::Work(work) if self.program.work(work).kind.group().is_some() => {
                 self.join_collective(rank, stream, work, ready);
             }
             Action::Send { .. } | Action::Receive { .. } => {

@@ -95,6 +95,9 @@ pub(super) fn check_parts(parts: &Parts) -> Vec<Problem> {
         && let Some(data_parallel) = layout::mesh(plan, cluster, &mut problems)
     {
         layout::sharding(plan, data_parallel, &mut problems);
+        if let Some(model) = model {
+            layout::experts(plan, model, data_parallel, &mut problems);
+        }
         if let Some(training) = training {
             batch::micro_batches(plan, training, data_parallel, &mut problems);
         }

@@ -3,6 +3,8 @@
 //! Defaults are those of the configuration classes of the `transformers` library; each one used
 //! is noted, and what a model cannot say is refused.
 
+mod experts;
+
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,17 +13,8 @@ use super::check::{Parts, check_parts};
 use super::{Activation, Model, Norm, Position};
 
 /// `model_type` values that can be imported.
-const SUPPORTED: [&str; 9] =
+const DENSE: [&str; 9] =
     ["llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "bloom", "mpt", "nemotron"];
-
-/// Keys that mean experts wherever they are set.
-const EXPERT_KEYS: [&str; 5] = [
-    "num_local_experts",
-    "num_experts",
-    "n_routed_experts",
-    "num_experts_per_tok",
-    "moe_intermediate_size",
-];
 
 /// Largest number of a configuration; products of two stay far inside `u64`.
 const MOST: u64 = 1 << 28;
@@ -33,15 +26,15 @@ pub enum ImportError {
     #[error("not a JSON object: {0}")]
     NotJson(String),
     /// A model family that has no rules here.
-    #[error("model_type {found} is not supported; supported are {}", SUPPORTED.join(", "))]
+    #[error("model_type {found} is not supported; supported are {}", experts::supported())]
     UnknownType {
         /// What the file says.
         found: String,
     },
     /// A mixture of experts.
     #[error(
-        "`{key}` makes this a mixture of experts; dense models are supported ({})",
-        SUPPORTED.join(", ")
+        "`{key}` makes this a mixture of experts of an unknown kind; supported are {}",
+        experts::supported()
     )]
     Experts {
         /// The key that says so.
@@ -89,23 +82,27 @@ impl Imported {
 /// Reads a Hugging Face `config.json`; `origin` names it in the model's sources.
 ///
 /// # Errors
-/// When it is not JSON, not a supported dense model, or misses a key.
+/// When it is not JSON, not a supported model, or misses a key.
 pub fn import_hugging_face(text: &str, name: &str, origin: &str) -> Result<Imported, ImportError> {
     let map: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| ImportError::NotJson(error.to_string()))?;
     let config = Config { map: &map, used: RefCell::default(), assumed: RefCell::default() };
     let found = config.raw("model_type").map_or("(absent)".to_owned(), Value::to_string);
     let kind = config.raw("model_type").and_then(Value::as_str).unwrap_or_default();
-    if let Some(key) = EXPERT_KEYS.iter().find(|key| config.is_set(key)) {
+    let with_experts = experts::model(&config, kind);
+    if with_experts.is_none()
+        && let Some(key) = experts::KEYS.iter().find(|key| config.is_set(key))
+    {
         return Err(ImportError::Experts { key: (*key).to_owned() });
     }
-    let mut model = match kind {
-        "llama" | "mistral" | "qwen2" | "qwen3" => llama_like(&config, kind)?,
-        "nemotron" => nemotron(&config)?,
-        "gpt2" => gpt2(&config)?,
-        "gpt_neox" => gpt_neox(&config)?,
-        "bloom" => bloom(&config)?,
-        "mpt" => mpt(&config)?,
+    let mut model = match (with_experts, kind) {
+        (Some(model), _) => model?,
+        (_, "llama" | "mistral" | "qwen2" | "qwen3") => llama_like(&config, kind)?,
+        (_, "nemotron") => nemotron(&config)?,
+        (_, "gpt2") => gpt2(&config)?,
+        (_, "gpt_neox") => gpt_neox(&config)?,
+        (_, "bloom") => bloom(&config)?,
+        (_, "mpt") => mpt(&config)?,
         _ => return Err(ImportError::UnknownType { found }),
     };
     model.name = name.to_owned();
@@ -231,6 +228,9 @@ fn plain(layers: u64, hidden: u64, ffn: u64, heads: u64, vocabulary: u64) -> Mod
         norm_bias: true,
         qk_norm: false,
         embedding_norm: false,
+        experts: None,
+        latent_attention: None,
+        sliding_window: None,
         sources: BTreeMap::new(),
     }
 }

@@ -1,10 +1,14 @@
 //! The model: layers, widths, heads, vocabulary.
 
+mod layers;
+
+pub use layers::{Experts, LatentAttention, LayerKind, LayerParameters, SlidingWindow};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A dense decoder-only transformer.
+/// A decoder-only transformer, dense or with a mixture of experts.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
@@ -17,7 +21,7 @@ pub struct Model {
     pub layer_count: u64,
     /// Width of the residual stream.
     pub hidden_size: u64,
-    /// Width of the MLP between its matrices.
+    /// Width of the MLP of dense layers between its matrices.
     pub ffn_size: u64,
     /// Query heads.
     pub head_count: u64,
@@ -56,6 +60,16 @@ pub struct Model {
     /// Whether the embedding output is normalised (BLOOM).
     #[serde(default)]
     pub embedding_norm: bool,
+    /// Experts in place of the MLP; absent in dense models.
+    #[serde(default)]
+    pub experts: Option<Experts>,
+    /// Queries, keys and values through a narrow latent (DeepSeek); absent where they are
+    /// projected from the residual stream.
+    #[serde(default)]
+    pub latent_attention: Option<LatentAttention>,
+    /// A window of attention on some layers; absent where all layers see the whole sequence.
+    #[serde(default)]
+    pub sliding_window: Option<SlidingWindow>,
     /// Where each number comes from, by key.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
@@ -113,24 +127,6 @@ impl Model {
         if self.activation == Activation::Swiglu { 2 } else { 1 }
     }
 
-    /// Parameters of one transformer layer.
-    pub fn layer_parameters(&self) -> f64 {
-        let (hidden, ffn) = (self.hidden_size as f64, self.ffn_size as f64);
-        let query = (self.head_count * self.head_width()) as f64;
-        let key_value = 2.0 * (self.kv_heads() * self.head_width()) as f64;
-        let mlp_in = self.mlp_input_matrices() as f64 * ffn;
-        let mut count = hidden * (query + key_value) + query * hidden + hidden * (mlp_in + ffn);
-        if self.linear_bias {
-            count += query + key_value + hidden + mlp_in + hidden;
-        } else if self.qkv_bias {
-            count += query + key_value;
-        }
-        if self.qk_norm {
-            count += 2.0 * self.head_width() as f64;
-        }
-        count + 2.0 * self.norm_parameters()
-    }
-
     /// Parameters of the matrices of one transformer layer.
     pub fn layer_matrices(&self) -> f64 {
         let (hidden, ffn) = (self.hidden_size as f64, self.ffn_size as f64);
@@ -163,9 +159,7 @@ impl Model {
     /// All parameters; a tied table counts once.
     pub fn parameters(&self) -> f64 {
         let head = if self.tied_embeddings { 0.0 } else { self.head_parameters() };
-        self.layer_count as f64 * self.layer_parameters()
-            + self.embedding_parameters()
-            + self.norm_parameters()
-            + head
+        let layers = (0..self.layer_count).map(|index| self.layer_parameters(index).total());
+        layers.sum::<f64>() + self.embedding_parameters() + self.norm_parameters() + head
     }
 }

@@ -16,9 +16,13 @@ pub struct Plan {
     /// Context-parallel ranks.
     #[serde(default = "one")]
     pub cp: u64,
-    /// Expert-parallel ranks, inside data parallelism; 1 for dense models.
+    /// Expert-parallel ranks, among the tp x cp x dp ranks of a stage; 1 for dense models.
     #[serde(default = "one")]
     pub ep: u64,
+    /// Ranks that an expert is cut over, as tensor parallelism cuts an MLP; tp when absent, as in
+    /// Megatron-core.
+    #[serde(default)]
+    pub etp: Option<u64>,
     /// Data-parallel replicas; all that the cluster has left when absent.
     #[serde(default)]
     pub dp: Option<u64>,
@@ -69,6 +73,7 @@ impl Default for Plan {
             pp: 1,
             cp: 1,
             ep: 1,
+            etp: None,
             dp: None,
             sequence_parallel: false,
             cp_kind: ContextParallel::default(),
@@ -83,6 +88,13 @@ impl Default for Plan {
             recompute_layers: None,
             offload_optimizer: false,
         }
+    }
+}
+
+impl Plan {
+    /// Ranks that an expert is cut over.
+    pub fn expert_tensor_parallel(&self) -> u64 {
+        self.etp.unwrap_or(self.tp)
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::units::{Bytes, Seconds};
-use crate::work::{AttentionFamily, DType};
+use crate::work::{AttentionFamily, DType, Dispatcher};
 
 /// A software stack, as far as it shapes a step.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -54,6 +54,15 @@ pub struct Stack {
     /// Where a weight's gradient lives before it is in the gradient buffer.
     #[serde(default)]
     pub weight_gradient: WeightGradient,
+    /// Whether a stage keeps what it sent to the next one until its gradient comes back (the
+    /// engines of DeepSpeed and nanotron); Megatron-LM frees it (`deallocate_pipeline_outputs`).
+    #[serde(default)]
+    pub keeps_sent_activations: bool,
+    /// Whether what a collective has gathered stays with its stream until the device gets there
+    /// (`record_stream` of PyTorch, unless `TORCH_NCCL_AVOID_RECORD_STREAMS`, which Megatron-LM
+    /// sets): a host that runs ahead then takes a new block for each layer.
+    #[serde(default)]
+    pub records_streams: bool,
     /// Whether the loss writes the gradient of the logits over what it kept of them (Megatron-LM,
     /// Transformer Engine); the functions of PyTorch do not.
     #[serde(default)]
@@ -88,6 +97,9 @@ pub struct Stack {
     pub parameter_dtype: Option<DType>,
     /// Format in which gradients accumulate.
     pub gradient_dtype: DType,
+    /// Whether the software knows no other format of gradients, whatever a table of runs assumes.
+    #[serde(default)]
+    pub fixed_gradient_dtype: bool,
     /// Format in which gradients travel between replicas.
     pub gradient_reduce_dtype: DType,
     /// Format of the main copy of parameters; absent when the parameters themselves are it.
@@ -121,7 +133,8 @@ pub struct Stack {
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.
     pub overlap_parameter_gather: bool,
-    /// Share of tensor-parallel gather and scatter that pipelines with its GEMM (0 for none).
+    /// Share of a tensor-parallel gather that pipelines with its GEMM (0 for none); of a scatter
+    /// it is less by the last of tp parts.
     pub overlap_tp_fraction: f64,
     /// Whether a GEMM whose input is gathered first multiplies the rank's own part of it, beside
     /// the gather.
@@ -228,6 +241,36 @@ pub struct Stack {
     /// Share by which the caching allocator's reservation exceeds what is allocated.
     pub allocator_overhead_fraction: f64,
 
+    // Mixture of experts.
+    /// How tokens get to the ranks of their experts; the pairwise all-to-all when absent.
+    #[serde(default)]
+    pub dispatcher: Dispatcher,
+    /// Whether scores, top-k and their normalisation are few kernels (Transformer Engine's router
+    /// fusion); a chain when absent.
+    #[serde(default)]
+    pub fused_router: bool,
+    /// Whether rows are put in order without a sort of their own (permute fusion).
+    #[serde(default)]
+    pub fused_permute: bool,
+    /// Share of memory bandwidth that putting rows in the order of their experts reaches.
+    #[serde(default = "permute_fraction")]
+    pub permute_bandwidth_fraction: f64,
+    /// Whether one launch multiplies all experts of a rank; when absent each expert is a launch
+    /// (Transformer Engine's `GroupedLinear`: cuBLAS on several streams).
+    #[serde(default)]
+    pub fused_grouped_gemm: bool,
+    /// Whether rotary embedding of latent attention is a kernel for queries and one for keys and
+    /// values (Megatron-core's experimental fusion); a chain of slices and copies when absent.
+    #[serde(default)]
+    pub fused_latent_rotary: bool,
+    /// Whether shared experts run beside the exchange of tokens.
+    #[serde(default)]
+    pub overlap_shared_experts: bool,
+    /// Share of the exchanges of tokens that runs beside the compute of another micro-batch;
+    /// none when absent.
+    #[serde(default)]
+    pub overlap_exchange_fraction: f64,
+
     /// Where each number comes from, by key.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
@@ -247,7 +290,8 @@ pub enum WeightGradient {
     /// Engine's `get_dummy_wgrad`).
     KeptByShape,
     /// Gradients of all weights stay until the backward of the micro-batch has ended, and are
-    /// accumulated then (nanotron's `FP32GradientAccumulator`).
+    /// accumulated then (nanotron's `FP32GradientAccumulator`, DeepSpeed's `BF16_Optimizer`), where
+    /// the buffer has another format; else autograd accumulates.
     UntilBackwardEnds,
 }
 
@@ -292,6 +336,12 @@ pub enum ParameterExchange {
     AllGather,
     /// Each rank updates whole matrices and broadcasts them (InternEvo).
     Broadcast,
+}
+
+/// `MooreThreads/SimuMax` measured 0.19 to 0.46 of the peak forward and 0.19 to 0.22 backward on
+/// A100 (`docs/system.md` and `simu_tools`).
+fn permute_fraction() -> f64 {
+    0.3
 }
 
 /// How the scale of an fp8 tensor is found before it is quantised.

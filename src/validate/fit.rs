@@ -60,7 +60,7 @@ macro_rules! time_us {
 }
 
 /// All that can be fitted.
-pub static KNOBS: [Knob; 15] = [
+pub static KNOBS: [Knob; 19] = [
     Knob {
         parameter: Parameter::new("compute_factor", 1.0, 0.5, 2.0),
         of: Part::Cluster,
@@ -83,6 +83,10 @@ pub static KNOBS: [Knob; 15] = [
     share!(memory_kernel_slowdown, 1.0, 2.5),
     share!(compute_kernel_slowdown, 1.0, 2.0),
     share!(communication_slowdown, 1.0, 3.0),
+    share!(posted_receive_slowdown, 1.0, 1.5),
+    share!(straggler_fraction, 0.0, 0.1),
+    share!(kernel_time_factor, 0.5, 2.0),
+    share!(narrow_product_time_factor, 0.5, 2.0),
     time_us!(launch_cost, 0.5, 100.0),
     time_us!(backward_launch_cost, 0.5, 100.0),
     time_us!(collective_launch_cost, 1.0, 500.0),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Entry, Measured, MemoryKind};
-use super::scenario::Described;
+use super::scenario::{Described, Habits};
 use super::stand_in::{cluster_for, stack_for};
 use crate::calibrate::{Fault, Hardware, Row, Table};
-use crate::spec::{DataSources, Gpu, Kind, PipelineBalance, Problems, Stack, load_part};
+use crate::spec::{DataSources, Gpu, Kind, Problems, Stack, load_part};
 use crate::units::{Bytes, Seconds};
 
 /// Columns without which a table is not one of runs.
@@ -65,7 +65,7 @@ struct Reader<'a> {
     hardware: Hardware,
     stacks: BTreeMap<String, Option<String>>,
     /// Whether a stack spreads layers over stages itself.
-    balances: BTreeMap<String, bool>,
+    habits: BTreeMap<String, Habits>,
     clusters: BTreeMap<(String, String), Option<String>>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
             assignment,
             hardware,
             stacks: BTreeMap::new(),
-            balances: BTreeMap::new(),
+            habits: BTreeMap::new(),
             clusters: BTreeMap::new(),
         })
     }
@@ -131,7 +131,8 @@ impl<'a> Reader<'a> {
         let known = self.stacks.entry(stack.clone()).or_insert_with(|| stack_for(sources, &stack));
         let Some(stack_file) = known.clone() else {
             return Err(row.fault(format!(
-                "there is no stack `{stack}`, nor one of its family; give one by --data or --stack"
+                "there is no stack `{stack}`, nor one of its family; `stepcast list stacks` shows \
+                 those that are known, --data adds yours"
             )));
         };
         if stack_file != stack {
@@ -158,11 +159,11 @@ impl<'a> Reader<'a> {
         // The factors of a cluster for which another stands in are its own all the same.
         let is_fitted = cluster_file != cluster && sources.names(Kind::Fit).contains(&cluster);
         let fit = is_fitted.then_some(cluster.as_str());
-        let balances_stages = *self.balances.entry(stack_file.clone()).or_insert_with(|| {
-            load_part::<Stack>(sources, Kind::Stack, &stack_file)
-                .is_ok_and(|stack| stack.pipeline_balance != PipelineBalance::Layers)
+        let habits = *self.habits.entry(stack_file.clone()).or_insert_with(|| {
+            let stack = load_part::<Stack>(sources, Kind::Stack, &stack_file);
+            stack.map_or_else(|_| Habits::default(), |stack| Habits::of(&stack))
         });
         let (gpu, stack, cluster) = (&*gpu_name, &*stack_file, &*cluster_file);
-        Described { row, gpu, stack, balances_stages, cluster, fit }.to_toml(assumed)
+        Described { row, gpu, stack, habits, cluster, fit }.to_toml(assumed)
     }
 }

@@ -3,6 +3,7 @@
 use toml::{Table as Toml, Value};
 
 use crate::calibrate::{Fault, Row};
+use crate::spec::{PipelineBalance, Stack};
 
 /// Width of a head that large models have.
 const HEAD_WIDTH: u64 = 128;
@@ -12,16 +13,36 @@ const HEAD_WIDTH: u64 = 128;
 /// (bigscience-workshop/bigscience@9e64ede train/tr11-176B-ml/chronicles-prequel.md).
 const WIDEST_HEADS: u64 = 96;
 
+/// GPUs of a rack of 72 that jobs of whole powers of two use.
+const RACK_OF_POWERS: u64 = 64;
+
 /// A row, and the files of its hardware and software.
 pub(super) struct Described<'a> {
     pub(super) row: &'a Row<'a>,
     pub(super) gpu: &'a str,
     pub(super) stack: &'a str,
-    /// Whether the stack spreads layers over stages itself.
-    pub(super) balances_stages: bool,
+    pub(super) habits: Habits,
     pub(super) cluster: &'a str,
     /// The fit of the cluster, where there is one.
     pub(super) fit: Option<&'a str>,
+}
+
+/// What a stack does whatever a row says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Habits {
+    /// Spreads layers over stages itself.
+    balances_stages: bool,
+    /// Knows one format of gradients.
+    fixes_gradients: bool,
+}
+
+impl Habits {
+    pub(super) fn of(stack: &Stack) -> Self {
+        Self {
+            balances_stages: stack.pipeline_balance != PipelineBalance::Layers,
+            fixes_gradients: stack.fixed_gradient_dtype,
+        }
+    }
 }
 
 impl Described<'_> {
@@ -82,6 +103,7 @@ impl Described<'_> {
             set("position_count", self.count("seq_len")?);
         }
         set("embedding_norm", Value::Boolean(is_alibi));
+        self.experts(&mut model)?;
         Ok(model)
     }
 
@@ -127,6 +149,11 @@ impl Described<'_> {
         };
         set("gpus_per_node", number(gpus_per_node));
         set("node_count", number(gpus.div_ceil(gpus_per_node)));
+        // Slurm places jobs of whole powers of two on 16 of a rack's 18 trays, so that groups of
+        // such sizes stay within racks.
+        if self.cluster.ends_with("nvl72") && gpus > RACK_OF_POWERS && gpus % RACK_OF_POWERS == 0 {
+            set("scale_up_domain_size", number(RACK_OF_POWERS));
+        }
         Ok(cluster)
     }
 
@@ -138,7 +165,7 @@ impl Described<'_> {
         if let Some(attention) = row.text("attention") {
             set("attention", text(attention));
         }
-        if let Some(format) = row.text("grad_dtype") {
+        if let Some(format) = row.text("grad_dtype").filter(|_| !self.habits.fixes_gradients) {
             set("gradient_dtype", text(format));
             set("gradient_reduce_dtype", text(format));
         }
@@ -155,6 +182,7 @@ impl Described<'_> {
                 set(key, Value::Boolean(value));
             }
         }
+        self.exchange(&mut stack);
         Ok(stack)
     }
 
@@ -165,14 +193,11 @@ impl Described<'_> {
         for axis in ["tp", "pp", "cp", "dp"] {
             set(axis, number(self.plan_count(axis)?));
         }
-        if self.plan_count("ep")? > 1 {
-            set("ep", number(self.plan_count("ep")?));
-        }
         if let Some(kind) = row.text("cp_kind") {
             set("cp_kind", text(kind));
         }
         let chunks = self.chunks()?;
-        if chunks != self.plan_count("vp")? {
+        if chunks != self.plan_count("vp")? && !self.has_experts() {
             assumed.push(format!("{chunks} chunks a stage, as recipes of the stack interleave"));
         }
         set("virtual_stages", number(chunks));
@@ -198,11 +223,12 @@ impl Described<'_> {
             set("shard_group", self.count("shard_group")?);
         }
         // Gathers and scatters pipeline with products, all-reduces do not: Megatron-core has
-        // --tp-comm-overlap under sequence parallelism only.
-        let pipelines = self.flag("tp_overlap")? == Some(true);
+        // --tp-comm-overlap under sequence parallelism only. It refuses experts without it.
+        let pipelines = self.flag("tp_overlap")? == Some(true) || self.has_experts();
         let is_cut = pipelines || self.flag("sequence_parallel")?.unwrap_or(false);
         set("sequence_parallel", Value::Boolean(is_cut && self.plan_count("tp")? > 1));
-        set("recompute", text(row.text("recompute").unwrap_or("none")));
+        set("recompute", text(self.recompute()));
+        self.expert_axes(&mut plan)?;
         Ok(plan)
     }
 
@@ -212,8 +238,11 @@ impl Described<'_> {
     fn chunks(&self) -> Result<u64, Fault> {
         let (stages, chunks) = (self.plan_count("pp")?, self.plan_count("vp")?);
         let layers = self.row.count("layers")? as u64;
-        let is_dense = self.row.text("experts").is_none();
-        let interleaves = self.stack.starts_with("nemo-") && is_dense;
+        if stages == 1 {
+            // There is nothing to interleave on one stage.
+            return Ok(1);
+        }
+        let interleaves = self.stack.starts_with("nemo-") && !self.has_experts();
         let is_silent = stages > 1 && chunks == 1 && layers.is_multiple_of(stages);
         Ok(if interleaves && is_silent { layers / stages } else { chunks })
     }
@@ -222,7 +251,7 @@ impl Described<'_> {
     /// if that makes it even (Megatron-LM `--account-for-embedding-in-pipeline-split`); else the
     /// first and the last chunk, which carry them, get the fewer ones.
     fn spread(&self, chunks: u64) -> Result<Spread, Fault> {
-        if self.balances_stages {
+        if self.habits.balances_stages {
             return Ok(Spread::Even);
         }
         let layers = self.row.count("layers")? as u64;
@@ -262,7 +291,7 @@ impl Described<'_> {
     }
 
     /// A count of the plan; blank is 1.
-    fn plan_count(&self, column: &str) -> Result<u64, Fault> {
+    pub(super) fn plan_count(&self, column: &str) -> Result<u64, Fault> {
         match self.row.text(column) {
             None => Ok(1),
             Some(_) => self.row.count(column).map(|count| count as u64),
@@ -287,11 +316,11 @@ enum Spread {
     Uneven(Vec<u64>),
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
-fn number(count: u64) -> Value {
+pub(super) fn number(count: u64) -> Value {
     // Counts of tables end at 1e15.
     Value::Integer(count as i64)
 }

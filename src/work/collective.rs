@@ -98,3 +98,74 @@ pub struct Collective {
     /// send-receive.
     pub bytes: Bytes,
 }
+
+/// How tokens get to the ranks of their experts.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Dispatcher {
+    /// A row for each expert of a token, in a pairwise all-to-all.
+    #[default]
+    Alltoall,
+    /// A token once to each rank that holds one of its experts (`DeepEP`).
+    Deepep,
+    /// The same by copy engines of the network and few SMs, permutation included (`HybridEP`).
+    Hybridep,
+}
+
+impl Dispatcher {
+    /// Name as in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alltoall => "alltoall",
+            Self::Deepep => "deepep",
+            Self::Hybridep => "hybridep",
+        }
+    }
+}
+
+/// Direction of an exchange of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangePhase {
+    /// To the experts.
+    Dispatch,
+    /// Back, results of a token's experts added up.
+    Combine,
+}
+
+/// Tokens of each rank of a group to the ranks of their experts, or back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenExchange {
+    /// Which way.
+    pub phase: ExchangePhase,
+    /// By which software.
+    pub dispatcher: Dispatcher,
+    /// Tokens of a rank.
+    pub tokens: f64,
+    /// Bytes of a token on the wire.
+    pub token_bytes: f64,
+    /// Experts that a token goes to.
+    pub top_k: u64,
+    /// Experts of all ranks.
+    pub experts: u64,
+}
+
+impl TokenExchange {
+    /// Bytes of the rows of a rank's tokens, one for each expert of a token.
+    pub fn bytes(&self) -> Bytes {
+        Bytes::new(self.tokens * self.token_bytes * self.top_k as f64)
+    }
+}

@@ -96,11 +96,13 @@ pub enum MemoryKernel {
     Quantise,
     /// Copies, transposes, zero fills, gradient accumulation.
     Copy,
+    /// Rows into the order of their experts and back.
+    Permute,
 }
 
 impl MemoryKernel {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Norm,
         Self::Activation,
         Self::Rotary,
@@ -114,6 +116,7 @@ impl MemoryKernel {
         Self::Cast,
         Self::Quantise,
         Self::Copy,
+        Self::Permute,
     ];
 
     /// Name for reports and fits.
@@ -132,6 +135,7 @@ impl MemoryKernel {
             Self::Cast => "cast",
             Self::Quantise => "quantise",
             Self::Copy => "copy",
+            Self::Permute => "permute",
         }
     }
 
@@ -139,9 +143,12 @@ impl MemoryKernel {
     pub const fn class(self) -> Class {
         match self {
             Self::Norm => Class::Norm,
-            Self::Activation | Self::Rotary | Self::Residual | Self::Pointwise | Self::Copy => {
-                Class::Elementwise
-            }
+            Self::Activation
+            | Self::Rotary
+            | Self::Residual
+            | Self::Pointwise
+            | Self::Copy
+            | Self::Permute => Class::Elementwise,
             Self::Softmax => Class::Attention,
             Self::CrossEntropy => Class::Loss,
             Self::Embedding => Class::Embedding,

@@ -122,7 +122,8 @@ fn the_models_of_the_manual_ship() {
         "llama2-70b", "llama3-8b", "llama3-70b", "llama3-405b", "mpt-125m", "mpt-350m", "mpt-760m",
         "mpt-1b", "mpt-3b", "mpt-7b", "mpt-13b", "mpt-30b", "mpt-70b", "qwen3-0.6b", "qwen3-1.7b",
         "qwen3-4b", "qwen3-8b", "qwen3-14b", "qwen3-32b", "bloom-176b", "nemotron4-15b",
-        "nemotron4-340b",
+        "nemotron4-340b", "mixtral-8x7b", "mixtral-8x22b", "qwen3-30b-a3b", "qwen3-235b-a22b",
+        "deepseek-v2", "deepseek-v3", "kimi-k2", "gpt-oss-120b",
     ]);
 }
 
@@ -245,7 +246,7 @@ fn every_number_has_a_source_and_every_source_a_number() {
             };
             for (key, value) in &table {
                 let is_number = match value {
-                    Value::Integer(_) | Value::Float(_) => true,
+                    Value::Integer(_) | Value::Float(_) | Value::Table(_) => true,
                     Value::String(text) => {
                         !TEXT_KEYS.contains(&key.as_str())
                             && text.starts_with(|first: char| first.is_ascii_digit())
@@ -285,7 +286,7 @@ fn every_example_configuration_fills_its_machine() {
     #[rustfmt::skip]
     assert_shipped(&configs, &[
         "llama3-70b-64xh100", "llama3-405b-16384xh100", "gpt3-175b-1024xa100",
-        "llama3-8b-8xh100-fsdp", "llama3-70b-8xh100-does-not-fit",
+        "llama3-8b-8xh100-fsdp", "llama3-70b-8xh100-does-not-fit", "qwen3-30b-a3b-8xh100",
     ]);
     for (stem, mut table) in configs {
         resolve(&stem, &mut table, "model", &models);

@@ -29,7 +29,7 @@ pub(crate) struct HandBuilt {
 
 impl HandBuilt {
     fn work(&mut self, label: &'static str, kind: WorkKind, time_us: f64) -> WorkId {
-        self.works.push(Work { label, pass: Pass::Forward, kind });
+        self.works.push(Work { label, pass: Pass::Forward, kind, launches: 1 });
         self.costs.push(WorkCost {
             time: Seconds::new(time_us * MICROSECOND),
             launch: Seconds::ZERO,

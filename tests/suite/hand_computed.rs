@@ -149,8 +149,8 @@ fn activations_of_a_layer_are_those_of_korthikanti_2022_table_2() {
         let scenario = megatron("megatron-22b", plan);
         let layout = Layout::new(&scenario).expect("a plan that works");
         let graph = Graph::build(&scenario.model, &scenario.stack, &scenario.training);
-        let kept: f64 = graph
-            .layer
+        let kept: f64 = graph.layers[0]
+            .operations
             .iter()
             .map(|operation| layout.shard.saved(operation, selective).value())
             .sum();

@@ -3,7 +3,7 @@
 
 use stepcast::Detail;
 
-use crate::scenarios::{predict, scenario, small_llama};
+use crate::scenarios::{predict, scenario, small_deepseek, small_llama, small_mixtral};
 
 /// Largest difference of a folded step time from the unfolded one.
 const TOLERANCE: f64 = 0.005;
@@ -166,6 +166,65 @@ fn stacks() -> Vec<(&'static str, String)> {
     ]
 }
 
+fn experts() -> Vec<(&'static str, String)> {
+    let with = |nodes: u64, plan: &str, batch| small_mixtral(nodes, CORE, plan, batch);
+    let deepep = changed(CORE, "dispatcher = 'deepep'");
+    let hidden = changed(CORE, "dispatcher = 'hybridep', overlap_exchange_fraction = 0.7");
+    let beside = changed(CORE, "overlap_shared_experts = true");
+    let window = small_deepseek(1, CORE, "ep = 4\nzero = 1", [1, 16])
+        .replace("dense_layers = 1 }", "every = 2 }, sliding_window = { tokens = 512, every = 2 }");
+    vec![
+        ("experts, ep 1", with(1, "zero = 1", [1, 16])),
+        ("experts, ep 8", with(1, "ep = 8\nzero = 1", [1, 16])),
+        ("experts, ep 4, zero 0", with(1, "ep = 4\nzero = 0", [1, 16])),
+        ("experts, ep 2, zero 2", with(1, "ep = 2\nzero = 2", [1, 16])),
+        ("experts, ep 4, zero 3", small_mixtral(1, FSDP, "ep = 4\nzero = 3", [1, 16])),
+        (
+            "experts across nodes",
+            with(2, "ep = 8\ntp = 2\nsequence_parallel = true\nzero = 1", [1, 16]),
+        ),
+        ("experts cut", with(1, "ep = 4\ntp = 2\nsequence_parallel = true\nzero = 1", [1, 8])),
+        (
+            "experts whole, tp",
+            with(1, "ep = 4\ntp = 2\netp = 1\nsequence_parallel = true\nzero = 1", [1, 8]),
+        ),
+        ("experts, pp and cp", with(2, "ep = 4\npp = 2\ncp = 2\nzero = 1", [1, 16])),
+        (
+            "experts, deepep",
+            small_mixtral(2, &deepep, "ep = 16\nzero = 1", [1, 16]).replace(
+                "parameter_count = 6.067e9",
+                "parameter_count = 1.23e10, experts = { count = 16, top_k = 2, ffn_size = 14336 }",
+            ),
+        ),
+        (
+            "experts, hidden exchange",
+            small_mixtral(1, &hidden, "ep = 8\npp = 1\nzero = 1", [1, 16]),
+        ),
+        ("latent attention", small_deepseek(1, CORE, "ep = 8\nzero = 1", [1, 16])),
+        ("latent attention, pp", small_deepseek(1, CORE, "ep = 4\npp = 2\nzero = 1", [1, 16])),
+        (
+            "latent attention, interleaved",
+            small_deepseek(
+                1,
+                CORE,
+                "ep = 4\npp = 2\nschedule = 'interleaved'\nvirtual_stages = 2\nzero = 1",
+                [1, 16],
+            ),
+        ),
+        ("shared experts beside", small_deepseek(1, &beside, "ep = 8\nzero = 1", [1, 16])),
+        (
+            "latent, tp, full recompute",
+            small_deepseek(
+                1,
+                CORE,
+                "ep = 2\ntp = 4\nsequence_parallel = true\nzero = 1\nrecompute = 'full'",
+                [1, 4],
+            ),
+        ),
+        ("windows and every other", window),
+    ]
+}
+
 fn host_bound() -> Vec<(&'static str, String)> {
     vec![
         ("host-bound, zero 0", tiny(CORE, "zero = 0", 1, 32)),
@@ -192,6 +251,7 @@ fn folded_and_single_rank_steps_are_the_unfolded_step_on_every_plan_kind() {
         recomputing(),
         precisions(),
         stacks(),
+        experts(),
         host_bound(),
     ];
     let mut table = String::new();

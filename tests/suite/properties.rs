@@ -199,7 +199,7 @@ fn sharded_data_parallelism_moves_the_bytes_of_the_textbook() {
     };
     let data = |label: &str, _| label.starts_with("dp ") || label.starts_with("fsdp");
     let whole = 2.0 * 4.0 * with(0).model.parameters();
-    let layers = 4.0 * 8.0 * with(0).model.layer_parameters();
+    let layers = 4.0 * 8.0 * with(0).model.layer_parameters(0).total();
     for (zero, expected) in [(0, whole), (1, whole), (2, whole), (3, whole + layers)] {
         let found = wire_bytes(&with(zero), data);
         assert!((found / expected - 1.0).abs() < 1e-9, "zero {zero}: {found} of {expected}");

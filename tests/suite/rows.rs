@@ -39,7 +39,8 @@ fn dense_recipes_of_nemo_that_pipeline_interleave() {
 fn nemotron_squares_a_relu_and_gpt_of_2024_drops_out() {
     let nemotron = scenario("nemo-2024", "Nemotron-340B", 12, "yes");
     assert_eq!(nemotron.model.activation, Activation::SquaredRelu);
-    assert!(nemotron.training.dropout != Some(true));
-    assert!(scenario("nemo-2024", "GPT3-20B", 6, "yes").training.dropout == Some(true));
-    assert!(scenario("nemo-2025", "GPT3 175B", 6, "yes").training.dropout != Some(true));
+    assert_ne!(nemotron.training.dropout, Some(true));
+    let gpt = |stack| scenario(stack, "GPT3 20B", 6, "yes").training.dropout;
+    assert_eq!(gpt("nemo-2024"), Some(true));
+    assert_ne!(gpt("nemo-2025"), Some(true));
 }

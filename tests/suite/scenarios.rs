@@ -33,3 +33,21 @@ pub(crate) fn small_llama(nodes: u64, stack: &str, plan: &str, batch: [u64; 2]) 
          global_batch = {global}\nprecision = 'bf16'\n"
     )
 }
+
+/// Mixtral 8x7B with four layers on H100 nodes, in bf16, as [`small_llama`].
+pub(crate) fn small_mixtral(nodes: u64, stack: &str, plan: &str, batch: [u64; 2]) -> String {
+    small_llama(nodes, stack, plan, batch).replace(
+        "{ base = 'llama3-8b', layer_count = 8, parameter_count = 2.8e9 }",
+        "{ base = 'mixtral-8x7b', layer_count = 4, parameter_count = 6.067e9 }",
+    )
+}
+
+/// DeepSeek-V3 with few and narrow layers, one of them dense, on H100 nodes.
+pub(crate) fn small_deepseek(nodes: u64, stack: &str, plan: &str, batch: [u64; 2]) -> String {
+    small_llama(nodes, stack, plan, batch).replace(
+        "{ base = 'llama3-8b', layer_count = 8, parameter_count = 2.8e9 }",
+        "{ base = 'deepseek-v3', layer_count = 4, hidden_size = 2048, head_count = 16, \
+         ffn_size = 4096, parameter_count = 1.646e9, experts = { count = 32, top_k = 4, \
+         ffn_size = 1024, shared_ffn_size = 1024, dense_layers = 1 } }",
+    )
+}

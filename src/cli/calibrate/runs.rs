@@ -7,6 +7,7 @@
 
 use clap::Args;
 use indicatif::ProgressBar;
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,6 +51,10 @@ pub(super) fn run(args: &RunsArgs, context: &Context) -> anyhow::Result<ExitCode
     let mut entries: Vec<Entry> = Vec::new();
     for table in read_tables(&args.files)? {
         entries.extend(read_runs(&context.sources, &table, &assignment)?);
+    }
+    let assumed: BTreeSet<&String> = entries.iter().flat_map(|entry| &entry.assumed).collect();
+    for assumption in assumed {
+        diagnostics::warn(context, assumption);
     }
     let progress = match context.quiet || !io::stderr().is_terminal() {
         true => ProgressBar::hidden(),

@@ -28,6 +28,7 @@ pub(super) struct MemoryForm {
     elementwise_fraction: f64,
     softmax_fraction: f64,
     optimizer_fraction: f64,
+    permute_fraction: f64,
 }
 
 impl MemoryForm {
@@ -45,6 +46,7 @@ impl MemoryForm {
             elementwise_fraction: at_most_copy(stack.elementwise_bandwidth_fraction),
             softmax_fraction: at_most_copy(stack.softmax_bandwidth_fraction),
             optimizer_fraction: at_most_copy(stack.optimizer_bandwidth_fraction),
+            permute_fraction: at_most_copy(stack.permute_bandwidth_fraction),
         }
     }
 
@@ -57,7 +59,7 @@ impl MemoryForm {
         let fraction = (self.fraction(kind) * (1.0 + CACHE_GAIN * cached)).min(1.0);
         let relative_error = match kind {
             MemoryKernel::Copy | MemoryKernel::Cast | MemoryKernel::Optimizer => 0.1,
-            MemoryKernel::Embedding | MemoryKernel::Quantise => 0.3,
+            MemoryKernel::Embedding | MemoryKernel::Permute | MemoryKernel::Quantise => 0.3,
             _ => 0.2,
         };
         Estimate::new(self.floor, bytes / (self.bandwidth * fraction), 1.0, relative_error)
@@ -75,6 +77,7 @@ impl MemoryForm {
             MemoryKernel::Softmax => self.softmax_fraction,
             MemoryKernel::Optimizer | MemoryKernel::GradientNorm => self.optimizer_fraction,
             MemoryKernel::Copy | MemoryKernel::Cast => self.copy_fraction,
+            MemoryKernel::Permute => self.permute_fraction,
             MemoryKernel::Embedding => EMBEDDING_FRACTION.min(self.copy_fraction),
             MemoryKernel::Quantise => QUANTISE_FRACTION.min(self.copy_fraction),
         }

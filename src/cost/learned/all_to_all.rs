@@ -47,6 +47,13 @@ impl AllToAllShape {
         }
     }
 
+    /// Copies of a token that leave its rank, and those that leave its rank's node.
+    pub(super) fn copies(&self) -> (f64, f64) {
+        let shape = self.sane();
+        let away = |count: f64| shape.places(count) * (count - 1.0) / count;
+        (away(shape.ranks), if shape.nodes > 1.0 { away(shape.nodes) } else { 0.0 })
+    }
+
     /// Expected count of places among `count` that a token goes to: each holds `1 / count` of the
     /// experts, of which `topk` different ones are drawn.
     fn places(&self, count: f64) -> f64 {

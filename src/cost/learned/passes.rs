@@ -143,7 +143,12 @@ impl LearnedProducts {
 
     /// Time of a batched product; `None` where nothing like it was measured.
     pub fn answer(&self, kernel: &Kernel) -> Option<Answer> {
-        let Kernel::Gemm { dtype, .. } = *kernel else { return None };
+        let Kernel::Gemm { n, k, dtype, .. } = *kernel else { return None };
+        // Nobody measured products whose rows are no multiple of 16 bytes.
+        let is_aligned = |size: u64| (size as f64 * dtype.bytes()) % 16.0 == 0.0;
+        if !(is_aligned(n) && is_aligned(k)) {
+            return None;
+        }
         let shape = GroupedShape::of(kernel)?;
         let (_, model) = self.by_format.iter().find(|known| known.0 == dtype)?;
         let answer = model.predict(&shape);

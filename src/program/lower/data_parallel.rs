@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::stage::{Part, RoleBuilder};
 use super::{ChunkContents, Lowering};
-use crate::plan::GroupKind;
-use crate::program::{Action, EventId, MemoryEffect, Step, Stream, Waits};
+use crate::plan::{GroupKind, Held};
+use crate::program::{Action, EventId, MemoryEffect, Step, Stream, Waits, WorkId};
 use crate::spec::{FsdpCopies, GradientReduce, ParameterExchange, ShardedGradients};
 use crate::timeline::Task;
 use crate::units::Bytes;
@@ -14,12 +14,18 @@ use crate::work::{CollectiveKind, Kernel, MemoryKernel, Pass};
 
 impl Lowering<'_> {
     /// Parameters of a part on a rank, before data-parallel sharding.
-    fn part_parameters(role: &RoleBuilder, part: Part) -> f64 {
+    fn part_parameters(role: &RoleBuilder, part: Part) -> Held {
         match part {
-            Part::Embedding(_) => role.state.embedding_parameters,
-            Part::Layer(_) => role.state.layer_parameters,
-            Part::Head(_) => role.state.head_parameters,
+            Part::Embedding(_) => Held::dense(role.state.embedding_parameters),
+            Part::Layer(_, kind) => role.state.layer(kind),
+            Part::Head(_) => Held::dense(role.state.head_parameters),
         }
+    }
+
+    /// Whether any gradients are summed over replicas.
+    pub(super) fn has_replicas(&self) -> bool {
+        let mesh = &self.layout.mesh;
+        mesh.size.dp * mesh.size.cp > 1 || mesh.experts.replicas > 1
     }
 
     /// A backward whose gradients are reduced bucket by bucket beside it.
@@ -38,25 +44,33 @@ impl Lowering<'_> {
                 memory.activations_freed = self.gradients_left(contents);
             }
             role.compute(action, Some(task), memory);
-            role.bucket_parameters += Self::part_parameters(role, part);
-            let gradient_bytes =
-                role.bucket_parameters * self.scenario.stack.gradient_dtype.bytes();
-            let full = self.scenario.stack.gradient_reduce == GradientReduce::Bucketed
-                && gradient_bytes >= self.scenario.stack.gradient_bucket.value();
-            if full {
-                self.reduce_bucket(role, Some(task));
+            role.bucket_parameters = role.bucket_parameters + Self::part_parameters(role, part);
+            let stack = &self.scenario.stack;
+            if stack.gradient_reduce == GradientReduce::Bucketed {
+                let full = stack.gradient_bucket.value() / stack.gradient_dtype.bytes();
+                let taken = |waiting: f64| if waiting >= full { waiting } else { 0.0 };
+                let Held { dense, experts } = role.bucket_parameters;
+                let taken = Held { dense: taken(dense), experts: taken(experts) };
+                self.reduce_bucket(role, Some(task), taken);
             }
         }
     }
 
-    /// Reduces the gradients that wait, beside compute.
-    pub(super) fn reduce_bucket(&mut self, role: &mut RoleBuilder, task: Option<Task>) {
-        let parameters = std::mem::take(&mut role.bucket_parameters);
-        if parameters == 0.0 {
+    /// Reduces some of the gradients that wait, beside compute.
+    pub(super) fn reduce_bucket(
+        &mut self,
+        role: &mut RoleBuilder,
+        task: Option<Task>,
+        taken: Held,
+    ) {
+        if taken.total() == 0.0 {
             return;
         }
-        role.reduced_parameters += parameters;
-        role.last_reduce = self.reduce_gradients(role, parameters, task, true);
+        let Held { dense, experts } = role.bucket_parameters;
+        role.bucket_parameters =
+            Held { dense: dense - taken.dense, experts: experts - taken.experts };
+        role.reduced_parameters = role.reduced_parameters + taken;
+        role.last_reduce = self.reduce_gradients(role, taken, task, true);
     }
 
     /// Whether ZeRO-1 sums all gradients on all ranks after the last backward.
@@ -65,36 +79,67 @@ impl Lowering<'_> {
             && self.scenario.stack.sharded_gradients == ShardedGradients::AllReduceAtEnd
     }
 
-    /// Sums the gradients of some parameters over their replicas: reduce-scatter when optimizer
-    /// states are sharded, with an all-reduce over the copies of a shard; else all-reduce.
+    /// Sums the gradients of some parameters over their replicas.
     pub(super) fn reduce_gradients(
+        &mut self,
+        role: &mut RoleBuilder,
+        parameters: Held,
+        task: Option<Task>,
+        across_copies: bool,
+    ) -> EventId {
+        let mut end = role.compute_end;
+        for (parameters, replicas) in self.replicated(parameters) {
+            end = self.reduce_over(role, parameters, task, across_copies, replicas).unwrap_or(end);
+        }
+        end
+    }
+
+    /// Parameters that there are any of, with the groups that hold them.
+    fn replicated(&self, parameters: Held) -> impl Iterator<Item = (f64, Replicas)> + use<> {
+        let mesh = &self.layout.mesh;
+        let dense = Replicas {
+            count: mesh.size.dp * mesh.size.cp,
+            shards: mesh.shard_group,
+            groups: [GroupKind::Data, GroupKind::Shard, GroupKind::Replicate],
+        };
+        let experts = Replicas {
+            count: mesh.experts.replicas,
+            shards: mesh.experts.shard_group,
+            groups: [GroupKind::ExpertData, GroupKind::ExpertShard, GroupKind::ExpertReplicate],
+        };
+        let all = [(parameters.dense, dense), (parameters.experts, experts)];
+        all.into_iter().filter(|(parameters, replicas)| *parameters > 0.0 && replicas.count > 1)
+    }
+
+    /// A reduce-scatter when optimizer states are sharded, with an all-reduce over the copies of a
+    /// shard; else an all-reduce.
+    fn reduce_over(
         &mut self,
         role: &mut RoleBuilder,
         parameters: f64,
         task: Option<Task>,
         across_copies: bool,
-    ) -> EventId {
-        let mesh = &self.layout.mesh;
-        let replicas = mesh.size.dp * mesh.size.cp;
+        replicas: Replicas,
+    ) -> Option<EventId> {
         let bytes = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
         let (pass, stream) = (Pass::Backward, Stream::GradientReduce);
+        let [data, shard, copies] = replicas.groups;
         if self.scenario.plan.zero == 0 || self.reduces_at_end() {
             let kind = CollectiveKind::AllReduce;
-            let work = self.collective("dp all-reduce", pass, GroupKind::Data, kind, bytes);
-            return role.fork(work, stream, task);
+            let work = self.collective("dp all-reduce", pass, data, kind, bytes);
+            return Some(role.fork(work, stream, task));
         }
-        let shard_group = mesh.shard_group;
-        let mut end = role.compute_end;
-        if shard_group > 1 {
+        let mut end = None;
+        if replicas.shards > 1 {
             let kind = CollectiveKind::ReduceScatter;
-            let work = self.collective("dp reduce-scatter", pass, GroupKind::Shard, kind, bytes);
-            end = role.fork(work, stream, task);
+            let work = self.collective("dp reduce-scatter", pass, shard, kind, bytes);
+            end = Some(role.fork(work, stream, task));
         }
-        if across_copies && shard_group < replicas {
+        if across_copies && replicas.shards < replicas.count {
             let kind = CollectiveKind::AllReduce;
-            let part = bytes / shard_group as f64;
-            let work = self.collective("dp all-reduce", pass, GroupKind::Replicate, kind, part);
-            end = role.fork(work, stream, task);
+            let part = bytes / replicas.shards as f64;
+            let work = self.collective("dp all-reduce", pass, copies, kind, part);
+            end = Some(role.fork(work, stream, task));
         }
         end
     }
@@ -113,7 +158,7 @@ impl Lowering<'_> {
         let forward = task.pass == Pass::Forward;
         let reshard = self.scenario.plan.reshard_after_forward;
         let prefetch = self.scenario.stack.fsdp_prefetch as usize;
-        let gathers = |part: &Part| forward || (reshard && matches!(part, Part::Layer(_)));
+        let gathers = |part: &Part| forward || (reshard && matches!(part, Part::Layer(..)));
         // Gathers run ahead of compute by `prefetch` units, across tasks too: each waits for the
         // end of the unit that frees its place.
         let before = role.unit_ends.len();
@@ -136,7 +181,8 @@ impl Lowering<'_> {
             {
                 role.pending.add(arrived);
                 if self.scenario.stack.fsdp_copies == FsdpCopies::Both {
-                    let bytes = self.gathered_part(role, part).value();
+                    let gathered = self.gathered_part(role, part);
+                    let bytes = gathered.iter().map(|(bytes, _)| bytes.value()).sum();
                     self.copy_parameters(role, "copy gathered", task.pass, [bytes, bytes]);
                 }
             }
@@ -148,34 +194,44 @@ impl Lowering<'_> {
     fn gather_parameters(
         &mut self,
         role: &mut RoleBuilder,
-        bytes: Bytes,
+        gathers: Vec<(Bytes, GroupKind)>,
         after: EventId,
         task: Task,
     ) -> EventId {
-        let kind = CollectiveKind::AllGather;
-        let work = self.collective("dp all-gather", task.pass, GroupKind::Shard, kind, bytes);
-        let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
-        let waits = Waits::on(&[after]);
-        role.launch(Action::Work(work), Stream::ParameterGather, waits, Some(task), memory)
+        let mut end = after;
+        for (bytes, group) in gathers {
+            let kind = CollectiveKind::AllGather;
+            let work = self.collective("dp all-gather", task.pass, group, kind, bytes);
+            let memory = MemoryEffect { buffers_taken: bytes, ..MemoryEffect::default() };
+            let waits = Waits::on(&[after]);
+            let stream = Stream::ParameterGather;
+            end = role.launch(Action::Work(work), stream, waits, Some(task), memory);
+        }
+        end
     }
 
-    /// Bytes of gathered parameters: those of layers travel in the format of products where the
-    /// stack keeps them so.
-    fn gathered(&self, layers: f64, others: f64) -> Bytes {
+    /// Bytes of gathered parameters and among whom: those of layers travel in the format of
+    /// products where the stack keeps them so.
+    fn gathers(&self, layers: Held, others: f64) -> Vec<(Bytes, GroupKind)> {
         let stack = &self.scenario.stack;
         let width = stack.parameter_gather_dtype.map_or_else(|| self.width(), |it| it.bytes());
         let linear = self.layout.shard.linear;
         let narrow = stack.narrow_parameters && linear.is_quantised();
         let layer_width = if narrow { linear.bytes().min(width) } else { width };
-        Bytes::new(layers * layer_width + others * width)
+        let bytes = Held {
+            dense: layers.dense * layer_width + others * width,
+            experts: layers.experts * layer_width,
+        };
+        let sharded = self.replicated(bytes).filter(|(_, replicas)| replicas.shards > 1);
+        sharded.map(|(bytes, replicas)| (Bytes::new(bytes), replicas.groups[1])).collect()
     }
 
-    /// Bytes of a gathered part.
-    fn gathered_part(&self, role: &RoleBuilder, part: Part) -> Bytes {
+    /// The same of a part.
+    fn gathered_part(&self, role: &RoleBuilder, part: Part) -> Vec<(Bytes, GroupKind)> {
         let parameters = Self::part_parameters(role, part);
         match part {
-            Part::Layer(_) => self.gathered(parameters, 0.0),
-            _ => self.gathered(0.0, parameters),
+            Part::Layer(..) => self.gathers(parameters, 0.0),
+            _ => self.gathers(Held::default(), parameters.dense),
         }
     }
 
@@ -204,8 +260,9 @@ impl Lowering<'_> {
         last_micro_batch: bool,
     ) -> EventId {
         let parameters = Self::part_parameters(role, part);
-        let gathered = self.gathered_part(role, part);
-        let layer = matches!(part, Part::Layer(_));
+        let gathered: Bytes =
+            self.gathered_part(role, part).into_iter().map(|(bytes, _)| bytes).sum();
+        let layer = matches!(part, Part::Layer(..));
         let forward = task.pass == Pass::Forward;
         let frees = !forward || (layer && self.scenario.plan.reshard_after_forward);
         let mut memory = MemoryEffect::default();
@@ -217,7 +274,8 @@ impl Lowering<'_> {
             return role.compute(action, Some(task), memory);
         }
         // The unsharded gradient lives from the unit's backward to the end of its scatter.
-        let gradient = Bytes::new(parameters * self.scenario.stack.gradient_reduce_dtype.bytes());
+        let gradient =
+            Bytes::new(parameters.total() * self.scenario.stack.gradient_reduce_dtype.bytes());
         memory.buffers_taken = gradient;
         let end = role.compute(action, Some(task), memory);
         let reduced = self.scenario.stack.gradient_reduce_dtype.bytes();
@@ -227,7 +285,8 @@ impl Lowering<'_> {
             FsdpCopies::Both => true,
         };
         if copies {
-            let bytes = [parameters * self.width(), parameters * reduced];
+            let count = parameters.total();
+            let bytes = [count * self.width(), count * reduced];
             self.copy_parameters(role, "copy gradients", Pass::Backward, bytes);
         }
         role.last_reduce = self.reduce_gradients(role, parameters, Some(task), last_micro_batch);
@@ -244,9 +303,10 @@ impl Lowering<'_> {
     /// forward that needs them, or at the end of the step.
     pub(super) fn gather_updated_parameters(&mut self, role: &mut RoleBuilder, at_start: bool) {
         let (plan, stack) = (&self.scenario.plan, &self.scenario.stack);
-        let sharded = matches!(plan.zero, 1 | 2) && self.layout.mesh.shard_group > 1;
         let overlaps = stack.overlap_parameter_gather && !self.reduces_at_end();
-        if !sharded || overlaps != at_start {
+        let is_sharded =
+            self.gathers(role.state.parameters, 0.0).iter().any(|it| it.0 > Bytes::ZERO);
+        if !matches!(plan.zero, 1 | 2) || overlaps != at_start || !is_sharded {
             return;
         }
         if !at_start {
@@ -256,7 +316,8 @@ impl Lowering<'_> {
         }
         for chunk in 0..plan.virtual_stages as u32 {
             let contents = self.contents(role.stage, chunk);
-            let layers = (contents.recomputed_layers + contents.plain_layers) as f64;
+            let kinds = self.layout.kinds_of(role.stage, chunk as usize).iter();
+            let layers: Held = kinds.map(|kind| role.state.layer(*kind)).sum();
             let mut others = 0.0;
             if contents.embedding {
                 others += role.state.embedding_parameters;
@@ -264,46 +325,45 @@ impl Lowering<'_> {
             if contents.head {
                 others += role.state.head_parameters;
             }
-            let bytes = self.gathered(layers * role.state.layer_parameters, others);
-            if bytes != Bytes::ZERO {
-                self.exchange_updated(role, bytes, layers, at_start);
+            let mut end = EventId::NONE;
+            for (bytes, group) in self.gathers(layers, others) {
+                let (work, count) = self.exchange_updated(role.stage, bytes, group);
+                for _ in 0..count {
+                    if at_start {
+                        end = role.fork(work, Stream::ParameterGather, None);
+                    } else {
+                        role.serial(work, Stream::ParameterGather);
+                    }
+                }
+            }
+            if at_start {
+                role.gathered.push(end);
             }
         }
     }
 
-    /// Sends updated parameters of some layers to all ranks of the shard group.
-    fn exchange_updated(
-        &mut self,
-        role: &mut RoleBuilder,
-        bytes: Bytes,
-        layers: f64,
-        at_start: bool,
-    ) {
-        let shards = self.layout.mesh.shard_group;
+    /// How updated parameters get to all ranks of a group: what is run, and how often.
+    fn exchange_updated(&mut self, stage: usize, bytes: Bytes, group: GroupKind) -> (WorkId, u64) {
         let (kind, label, count) = match self.scenario.stack.parameter_exchange {
             ParameterExchange::AllGather => (CollectiveKind::AllGather, "dp all-gather", 1),
             ParameterExchange::Broadcast => {
-                // Ranks beyond the number of matrices have none to send.
-                let is_linear = |operation: &&crate::graph::Operation| {
-                    matches!(operation.kind, crate::graph::OperationKind::Linear { .. })
-                };
-                let matrices = self.graph.layer.iter().filter(is_linear).count() as f64;
-                let count = shards.min((layers * matrices) as u64 + 2);
-                (CollectiveKind::Broadcast, "dp broadcast", count.max(1))
+                // Ranks beyond the number of tensors have none to send.
+                let shards = self.layout.mesh.shard_group;
+                let count = shards.min(self.tensor_count(stage) as u64).max(1);
+                (CollectiveKind::Broadcast, "dp broadcast", count)
             }
         };
         let bytes = bytes / count as f64;
-        let work = self.collective(label, Pass::Forward, GroupKind::Shard, kind, bytes);
-        let mut end = EventId::NONE;
-        for _ in 0..count {
-            if at_start {
-                end = role.fork(work, Stream::ParameterGather, None);
-            } else {
-                role.serial(work, Stream::ParameterGather);
-            }
-        }
-        if at_start {
-            role.gathered.push(end);
-        }
+        (self.collective(label, Pass::Forward, group, kind, bytes), count)
     }
+}
+
+/// Ranks that hold the same parameters.
+#[derive(Clone, Copy)]
+struct Replicas {
+    count: u64,
+    /// Ranks that one set of shards spans.
+    shards: u64,
+    /// All of them, those of one set of shards, those of one shard.
+    groups: [GroupKind; 3],
 }

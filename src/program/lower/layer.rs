@@ -7,9 +7,9 @@ use crate::graph::{EMBEDDING, Operation, OperationKind, Parallel, Region};
 use crate::plan::{CpExchange, GroupKind};
 use crate::program::block::BlockBuilder;
 use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
-use crate::spec::{Recompute, SelectiveRecompute};
+use crate::spec::{LayerKind, Recompute, SelectiveRecompute};
 use crate::units::Bytes;
-use crate::work::{CollectiveKind, Kernel, MemoryKernel, Pass};
+use crate::work::{CollectiveKind, ExchangePhase, Kernel, MemoryKernel, Pass};
 
 /// Bytes that the passes around a step of ring attention move, over those of the queries in 16
 /// bits: forward copies a half (2), and reads and writes outputs and their fp32 sum (5).
@@ -30,15 +30,15 @@ enum Keep {
 
 impl Lowering<'_> {
     /// The block of a layer.
-    pub(super) fn layer_block(&mut self, pass: Pass, recompute: bool) -> BlockId {
-        let key = BlockKey::Layer { pass, recompute };
+    pub(super) fn layer_block(&mut self, pass: Pass, recompute: bool, layer: LayerKind) -> BlockId {
+        let key = BlockKey::Layer { pass, recompute, kind: layer };
         if let Some(&id) = self.known_blocks.get(&key) {
             return id;
         }
         let kind = if recompute { self.scenario.plan.recompute } else { Recompute::None };
         let kind = match self.scenario.stack.selective_recompute {
             SelectiveRecompute::Operators if kind == Recompute::Selective => {
-                return self.selective_layer_block(key, pass);
+                return self.selective_layer_block(key, pass, layer);
             }
             SelectiveRecompute::AlternateLayers if kind == Recompute::Selective => Recompute::Full,
             _ => kind,
@@ -52,16 +52,17 @@ impl Lowering<'_> {
                     Recompute::Selective => Keep::AllButScores,
                     Recompute::Full => Keep::Input,
                 };
-                self.forward(&mut builder, &graph.layer, Pass::Forward, keep);
+                self.forward(&mut builder, graph.layer(layer), Pass::Forward, keep);
                 "layer forward"
             }
             Pass::Backward => {
                 if kind == Recompute::Full {
-                    let (needed, rest) = graph.layer.split_at(self.recomputed(&graph.layer));
+                    let operations = graph.layer(layer);
+                    let (needed, rest) = operations.split_at(self.recomputed(operations));
                     self.forward(&mut builder, needed, Pass::Backward, Keep::Everything);
                     self.keep_inputs(&mut builder, rest);
                 }
-                self.backward(&mut builder, &graph.layer, kind);
+                self.backward(&mut builder, graph.layer(layer), kind);
                 "layer backward"
             }
         };
@@ -126,6 +127,8 @@ impl Lowering<'_> {
         keep: Keep,
     ) {
         let shard = self.layout.shard;
+        let mut arriving = EventId::NONE;
+        self.hidden_exchanges(builder, operations, pass);
         for (index, operation) in operations.iter().enumerate() {
             let kept = match keep {
                 Keep::Everything => shard.saved(operation, false),
@@ -134,20 +137,30 @@ impl Lowering<'_> {
                 Keep::Input => Bytes::ZERO,
             };
             let mut transient = shard.bytes(operation.region, operation.output)
-                + self.gathered_operand(operation, Pass::Forward)
+                + self.gathered_beside(operation)
                 + shard.bytes(Region::Tensor, operation.saved.forward_scratch);
             if keep != Keep::Everything {
                 // What is not kept still lives while its operation runs.
                 transient +=
                     shard.saved(operation, false) - kept.min(shard.saved(operation, false));
             }
-            self.operation_forward(builder, operation, pass, forward_effect(kept, transient));
+            let memory = forward_effect(kept, transient);
+            if let OperationKind::Exchange { phase, .. } = operation.kind
+                && self.runs_beside(operations, index)
+            {
+                arriving = self.exchange(builder, operation, pass, phase, (memory, true));
+                continue;
+            }
+            if !operation.beside_exchange {
+                builder.join(std::mem::replace(&mut arriving, EventId::NONE));
+            }
+            self.operation_forward(builder, operation, pass, memory);
         }
     }
 
     /// Under sequence parallelism: the whole tensor that a linear layer gathers (the input of a
     /// column-parallel one, in backward the gradient of a row-parallel one's output) or scatters.
-    fn gathered_operand(&self, operation: &Operation, pass: Pass) -> Bytes {
+    fn gathered_beside(&self, operation: &Operation) -> Bytes {
         let shard = &self.layout.shard;
         let OperationKind::Linear { input, output, parallel, .. } = operation.kind else {
             return Bytes::ZERO;
@@ -155,9 +168,10 @@ impl Lowering<'_> {
         if !shard.sequence_parallel {
             return Bytes::ZERO;
         }
-        let columns = match (parallel, pass) {
-            (Parallel::Column, _) => input,
-            (Parallel::Row, _) => output,
+        let columns = match parallel {
+            Parallel::Column => input,
+            Parallel::Row => output,
+            Parallel::Whole => return Bytes::ZERO,
         };
         Bytes::new(shard.tokens() as f64 * columns as f64 * self.width())
     }
@@ -179,6 +193,12 @@ impl Lowering<'_> {
         match operation.kind {
             OperationKind::Linear { .. } => {
                 self.linear_forward(builder, linear_of(operation), pass, memory);
+            }
+            OperationKind::Grouped { .. } => {
+                self.grouped_forward(builder, operation, pass, memory);
+            }
+            OperationKind::Exchange { phase, .. } => {
+                self.exchange(builder, operation, pass, phase, (memory, false));
             }
             OperationKind::EmbeddingReduce { bytes } if shard.tp > 1 => {
                 let bytes = Bytes::new(shard.tokens() as f64 * bytes);
@@ -307,7 +327,10 @@ impl Lowering<'_> {
         let shard = self.layout.shard;
         let is_layer = operations.iter().any(|operation| operation.attention_core);
         let mut core_is_there = recompute != Recompute::Selective;
-        for (index, operation) in operations.iter().enumerate().rev() {
+        let mut arriving = EventId::NONE;
+        self.hidden_exchanges(builder, operations, Pass::Backward);
+        for index in self.backward_order(operations) {
+            let operation = &operations[index];
             if operation.attention_core && !core_is_there {
                 let core: Vec<Operation> =
                     operations.iter().filter(|other| other.attention_core).copied().collect();
@@ -328,13 +351,23 @@ impl Lowering<'_> {
             let transient = shard.bytes(operation.region, operation.output)
                 + shard.bytes(input.region, input.output)
                 + shard.bytes(Region::Tensor, operation.saved.backward_scratch)
-                + self.gathered_operand(operation, Pass::Backward)
+                + self.gathered_beside(operation)
                 + waiting;
-            let mut effect = backward_effect(kept, transient);
+            let mut memory = backward_effect(kept, transient);
             if operation.name == EMBEDDING {
-                effect = self.with_table_gradient(effect);
+                memory = self.with_table_gradient(memory);
             }
-            self.operation_backward(builder, operation, effect);
+            if let OperationKind::Exchange { phase, .. } = operation.kind
+                && self.runs_beside(operations, index)
+            {
+                let pass = Pass::Backward;
+                arriving = self.exchange(builder, operation, pass, back(phase), (memory, true));
+                continue;
+            }
+            if !operation.beside_exchange {
+                builder.join(std::mem::replace(&mut arriving, EventId::NONE));
+            }
+            self.operation_backward(builder, operation, memory);
         }
     }
 
@@ -360,6 +393,11 @@ impl Lowering<'_> {
             OperationKind::Linear { .. } => {
                 self.linear_backward(builder, linear_of(operation), memory);
             }
+            OperationKind::Grouped { .. } => self.grouped_backward(builder, operation, memory),
+            OperationKind::Exchange { phase, .. } => {
+                let pass = Pass::Backward;
+                self.exchange(builder, operation, pass, back(phase), (memory, false));
+            }
             OperationKind::EmbeddingReduce { bytes } if shard.sequence_parallel => {
                 let bytes = Bytes::new(shard.tokens() as f64 * bytes);
                 let kind = CollectiveKind::AllGather;
@@ -370,6 +408,14 @@ impl Lowering<'_> {
             OperationKind::EmbeddingReduce { .. } | OperationKind::LossReduce { .. } => {}
             _ => self.core(builder, operation, Pass::Backward, Pass::Backward, memory),
         }
+    }
+}
+
+/// Gradients of what came go back, and those of what went back come.
+const fn back(phase: ExchangePhase) -> ExchangePhase {
+    match phase {
+        ExchangePhase::Dispatch => ExchangePhase::Combine,
+        ExchangePhase::Combine => ExchangePhase::Dispatch,
     }
 }
 

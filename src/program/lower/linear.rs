@@ -54,8 +54,10 @@ impl Lowering<'_> {
     }
 
     /// A gather or scatter around a GEMM, of which the stack pipelines a share with it: the share
-    /// runs beside the GEMM, the rest before (gather) or after (scatter). Transformer Engine's
-    /// userbuffers pipeline no fp4: recipes turn them off there.
+    /// runs beside the GEMM, the rest before (gather) or after (scatter). A product in as many
+    /// parts as ranks begins with the part that is there, but its last part is scattered after it
+    /// (ring exchange of Transformer Engine's userbuffers). They pipeline no fp4: recipes turn
+    /// them off there.
     fn pipelined(
         &mut self,
         builder: &mut BlockBuilder,
@@ -77,7 +79,11 @@ impl Lowering<'_> {
         }
         let is_fp4 = matches!(dtype, DType::Nvfp4);
         let share = self.scenario.stack.overlap_tp_fraction.clamp(0.0, 1.0);
-        let share = if is_fp4 { 0.0 } else { share };
+        let share = match kind {
+            _ if is_fp4 => 0.0,
+            CollectiveKind::ReduceScatter => share * (1.0 - 1.0 / self.layout.shard.tp as f64),
+            _ => share,
+        };
         let part = |lowering: &mut Self, share: f64| {
             (share > 0.0)
                 .then(|| lowering.collective(label, pass, GroupKind::Tensor, kind, bytes * share))
@@ -127,17 +133,17 @@ impl Lowering<'_> {
         let widths = shard.linear_widths(linear.input, linear.output, linear.parallel);
         let (tokens, width) = (shard.tokens() as f64, self.width());
         let region =
-            if linear.parallel == Parallel::Column { Region::Sequence } else { Region::Tensor };
+            if linear.parallel == Parallel::Row { Region::Tensor } else { Region::Sequence };
         let whole = tokens * linear.input as f64;
         let (values, parts) = match linear.parallel {
             Parallel::Column => {
                 let (times, parts) = self.quantised_parts(linear, dtype, region);
                 (whole * times, parts)
             }
-            Parallel::Row => (whole * shard.fraction(region), 1.0),
+            Parallel::Row | Parallel::Whole => (whole * shard.fraction(region), 1.0),
         };
         self.quantise(builder, pass, dtype, values, parts);
-        let kernel = shard.linear_forward(widths, dtype);
+        let kernel = shard.linear_forward(shard.linear_rows(linear.parallel), widths, dtype);
         let gemm = (Action::Work(self.works.kernel(linear.name, pass, kernel)), memory);
         let input_bytes = self.operand_bytes(whole, dtype);
         let output_bytes = Bytes::new(tokens * linear.output as f64 * width);
@@ -199,20 +205,21 @@ impl Lowering<'_> {
             if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
         let whole = tokens * linear.output as f64;
         let (times, parts) = match linear.parallel {
-            Parallel::Column => (shard.fraction(region), 1.0),
+            Parallel::Column | Parallel::Whole => (shard.fraction(region), 1.0),
             Parallel::Row => self.quantised_parts(linear, dtype, region),
         };
         self.quantise(builder, pass, dtype, whole * times, parts);
-        let dgrad = shard.linear_dgrad(widths, dtype);
+        let dgrad = shard.linear_dgrad(shard.linear_rows(linear.parallel), widths, dtype);
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =
             (linear.parallel == Parallel::Column, shard.tp > 1, shard.sequence_parallel);
+        let regathers = column && sequence;
         let mut regathered = EventId::NONE;
-        if column && sequence && beside {
+        if regathers && beside {
             let work = tensor(self, "tp all-gather", CollectiveKind::AllGather, linear.input);
             regathered = builder.fork(work, Stream::Tensor, EventId::NONE);
         }
-        if !column && sequence {
+        if linear.parallel == Parallel::Row && sequence {
             let bytes = self.operand_bytes(whole, dtype);
             let label = ("tp all-gather", pass);
             let kind = (CollectiveKind::AllGather, dtype);
@@ -232,7 +239,7 @@ impl Lowering<'_> {
                 summed = builder.fork(work, Stream::Tensor, EventId::NONE);
             } else {
                 builder.serial(work, Stream::Tensor);
-                if sequence {
+                if regathers {
                     let kind = CollectiveKind::AllGather;
                     let work = tensor(self, "tp all-gather", kind, linear.input);
                     builder.serial(work, Stream::Tensor);
@@ -254,7 +261,8 @@ impl Lowering<'_> {
         memory: MemoryEffect,
     ) {
         let (pass, shard) = (Pass::Backward, self.layout.shard);
-        let wgrad = shard.linear_wgrad(widths, dtype);
+        let rows = shard.linear_rows(linear.parallel);
+        let wgrad = shard.linear_wgrad(rows, widths, dtype);
         let work = self.works.kernel(linear.name, pass, wgrad);
         let in_layer = linear.quantised;
         let memory = self.with_weight_gradient(memory, (widths.0 * widths.1) as f64, in_layer);
@@ -269,7 +277,7 @@ impl Lowering<'_> {
             extra(self, "gradient accumulation", MemoryKernel::Copy, 2.0 * bytes, bytes);
         }
         if linear.bias {
-            let bytes = shard.tokens() as f64 * widths.1 as f64 * self.width();
+            let bytes = rows as f64 * widths.1 as f64 * self.width();
             extra(self, "bias gradient", MemoryKernel::Pointwise, bytes, 0.0);
         }
     }

@@ -1,10 +1,10 @@
 //! What instructions and roles do to memory.
 
 use super::{ChunkContents, Lowering};
-use crate::graph::OperationKind;
+use crate::graph::{OperationKind, Region};
 use crate::plan::StageState;
 use crate::program::{MemoryEffect, StaticMemory};
-use crate::spec::WeightGradient;
+use crate::spec::{LayerKind, WeightGradient};
 use crate::units::Bytes;
 
 /// Takes `kept` until backward and `transient` until the end of the instruction.
@@ -49,26 +49,56 @@ impl Lowering<'_> {
         self.scenario.plan.zero >= 3 && self.layout.mesh.shard_group > 1
     }
 
-    /// Input and output width of each linear layer of a layer on a rank.
-    fn layer_weights(&self) -> Vec<(u64, u64)> {
+    /// Input and output width of each weight of a layer on a rank, and how many there are.
+    fn layer_weights(&self, kind: LayerKind) -> Vec<(u64, u64, u64)> {
         let shard = &self.layout.shard;
-        let operations = self.graph.layer.iter();
-        let widths = operations.filter_map(|operation| match operation.kind {
-            OperationKind::Linear { input, output, parallel, .. } => {
-                Some(shard.linear_widths(input, output, parallel))
+        let widths = self.graph.layer(kind).iter().filter_map(|operation| {
+            if let Some(shape) = shard.grouped(operation) {
+                return Some((shape.input, shape.output, shape.groups));
             }
-            _ => None,
+            match operation.kind {
+                OperationKind::Linear { input, output, parallel, .. } => {
+                    let (input, output) = shard.linear_widths(input, output, parallel);
+                    Some((input, output, 1))
+                }
+                _ => None,
+            }
         });
         widths.collect()
     }
 
+    /// What a stage keeps of a forward that it has sent on, until the gradient comes back.
+    pub(super) fn kept_output(&self) -> Bytes {
+        if !self.scenario.stack.keeps_sent_activations {
+            return Bytes::ZERO;
+        }
+        let hidden = self.scenario.model.hidden_size as f64;
+        self.layout.shard.bytes(Region::Sequence, hidden * self.width())
+    }
+
+    /// Where gradients of weights live before they are in the buffer.
+    fn weight_gradient_mode(&self) -> WeightGradient {
+        let shard = &self.layout.shard;
+        match self.scenario.stack.weight_gradient {
+            WeightGradient::UntilBackwardEnds if shard.gradient == shard.activation => {
+                WeightGradient::Transient
+            }
+            mode => mode,
+        }
+    }
+
     /// Empty gradients that the stack keeps, one for each shape of a layer's weights.
     fn kept_weight_gradients(&self, stage: usize) -> Bytes {
-        let kept = self.scenario.stack.weight_gradient == WeightGradient::KeptByShape;
+        let kept = self.weight_gradient_mode() == WeightGradient::KeptByShape;
         if !kept || self.layout.layers_on(stage) == 0 || self.is_fully_sharded() {
             return Bytes::ZERO;
         }
-        let mut shapes = self.layer_weights();
+        let mut kinds: Vec<LayerKind> = self.layout.kinds_on(stage).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let weights = kinds.into_iter().flat_map(|kind| self.layer_weights(kind));
+        let mut shapes: Vec<(u64, u64)> =
+            weights.map(|(input, output, _)| (input, output)).collect();
         shapes.sort_unstable();
         shapes.dedup();
         let parameters: u64 = shapes.iter().map(|(input, output)| input * output).sum();
@@ -82,7 +112,7 @@ impl Lowering<'_> {
         parameters: f64,
         in_layer: bool,
     ) -> MemoryEffect {
-        let mode = self.scenario.stack.weight_gradient;
+        let mode = self.weight_gradient_mode();
         if self.is_fully_sharded() || (mode == WeightGradient::KeptByShape && in_layer) {
             return effect;
         }
@@ -116,18 +146,21 @@ impl Lowering<'_> {
 
     fn keeps_table_gradient(&self) -> bool {
         let tied_here = self.scenario.model.tied_embeddings && self.layout.stage_layers.len() == 1;
-        self.scenario.stack.weight_gradient == WeightGradient::UntilBackwardEnds && !tied_here
+        self.weight_gradient_mode() == WeightGradient::UntilBackwardEnds && !tied_here
     }
 
     /// Gradients that the backward of a chunk leaves to be accumulated after its end.
     pub(super) fn gradients_left(&self, contents: ChunkContents) -> Bytes {
-        let until_end = self.scenario.stack.weight_gradient == WeightGradient::UntilBackwardEnds;
+        let until_end = self.weight_gradient_mode() == WeightGradient::UntilBackwardEnds;
         if !until_end || self.is_fully_sharded() {
             return Bytes::ZERO;
         }
-        let layer: u64 = self.layer_weights().iter().map(|(input, output)| input * output).sum();
-        let layers = contents.recomputed_layers + contents.plain_layers;
-        let mut bytes = Bytes::new((layers * layer) as f64 * self.width());
+        let kinds = (0..contents.layers)
+            .map(|layer| self.scenario.model.layer_kind(contents.first_layer + layer));
+        let weights = kinds.flat_map(|kind| self.layer_weights(kind));
+        let parameters: f64 =
+            weights.map(|(input, output, count)| (input * output * count) as f64).sum();
+        let mut bytes = Bytes::new(parameters * self.width());
         if contents.head {
             let model = &self.scenario.model;
             let output = model.vocabulary_size.div_ceil(self.layout.shard.tp);

@@ -79,7 +79,11 @@ impl Lowering<'_> {
         };
         let tag = tag(task, (stage, task.chunk), shape);
         let action = Action::Receive { work, stage: from, tag };
-        let mut arrived = role.launch(action, stream, waits, Some(task), MemoryEffect::default());
+        let mut memory = MemoryEffect::default();
+        if task.pass == Pass::Backward {
+            memory.activations_freed = self.kept_output();
+        }
+        let mut arrived = role.launch(action, stream, waits, Some(task), memory);
         if self.scatters_transfers() {
             let hidden = self.width() * self.scenario.model.hidden_size as f64;
             let bytes: Bytes = self.layout.shard.bytes(Region::Sequence, hidden);
@@ -108,7 +112,11 @@ impl Lowering<'_> {
         };
         let action = Action::Send { work, stage: place.0, tag: tag(task, place, shape) };
         let waits = Waits::on(&[role.compute_end]);
-        let sent = role.launch(action, stream, waits, Some(task), MemoryEffect::default());
+        let mut memory = MemoryEffect::default();
+        if task.pass == Pass::Forward {
+            memory.activations_taken = self.kept_output();
+        }
+        let sent = role.launch(action, stream, waits, Some(task), memory);
         if !self.scenario.stack.overlap_p2p {
             role.pending.add(sent);
         }

@@ -11,20 +11,25 @@ use super::{BlockKey, Lowering};
 use crate::graph::{Operation, OperationKind};
 use crate::program::BlockId;
 use crate::program::block::BlockBuilder;
-use crate::spec::Recompute;
+use crate::spec::{LayerKind, Recompute};
 use crate::units::Bytes;
 use crate::work::Pass;
 
 impl Lowering<'_> {
     /// The block of a layer of which backward repeats all but attention and every other product.
-    pub(super) fn selective_layer_block(&mut self, key: BlockKey, pass: Pass) -> BlockId {
-        let graph = self.graph;
+    pub(super) fn selective_layer_block(
+        &mut self,
+        key: BlockKey,
+        pass: Pass,
+        kind: LayerKind,
+    ) -> BlockId {
+        let layer = self.graph.layer(kind);
         let mut builder = BlockBuilder::new();
-        let repeated = self.repeated_columns();
+        let repeated = self.repeated_columns(layer);
         if pass == Pass::Forward {
             let shard = self.layout.shard;
-            for (index, operation) in graph.layer.iter().enumerate() {
-                let mut kept = self.kept_output(operation, repeated[index]);
+            for (index, operation) in layer.iter().enumerate() {
+                let mut kept = self.kept_of(operation, repeated[index]);
                 if index == 0 {
                     kept += self.layer_input();
                 }
@@ -35,15 +40,15 @@ impl Lowering<'_> {
             }
             return self.add_block(key, builder.finish("layer forward"));
         }
-        self.repeat(&mut builder, &graph.layer, &repeated);
-        self.backward(&mut builder, &graph.layer, Recompute::Full);
+        self.repeat(&mut builder, layer, &repeated);
+        self.backward(&mut builder, layer, Recompute::Full);
         self.add_block(key, builder.finish("layer backward"))
     }
 
     /// For each operation of a layer, output columns of its products that backward computes again.
-    fn repeated_columns(&self) -> Vec<u64> {
+    fn repeated_columns(&self, layer: &[Operation]) -> Vec<u64> {
         let mut products = 0_u64;
-        let last = self.graph.layer.iter().rposition(is_linear);
+        let last = layer.iter().rposition(is_linear);
         let columns = |(index, operation): (usize, &Operation)| {
             if !is_linear(operation) {
                 return 0;
@@ -59,11 +64,11 @@ impl Lowering<'_> {
             }
             repeated
         };
-        self.graph.layer.iter().enumerate().map(columns).collect()
+        layer.iter().enumerate().map(columns).collect()
     }
 
     /// Bytes on a rank of an operation's output that forward keeps.
-    fn kept_output(&self, operation: &Operation, repeated: u64) -> Bytes {
+    fn kept_of(&self, operation: &Operation, repeated: u64) -> Bytes {
         let shard = self.layout.shard;
         match operation.kind {
             OperationKind::Linear { output, .. } => {
@@ -81,7 +86,7 @@ impl Lowering<'_> {
         let kept: Bytes = layer
             .iter()
             .zip(repeated)
-            .map(|(operation, &repeated)| self.kept_output(operation, repeated))
+            .map(|(operation, &repeated)| self.kept_of(operation, repeated))
             .sum();
         let saved: Bytes = layer.iter().map(|operation| shard.saved(operation, false)).sum();
         // Backward gives back all that a whole forward keeps, which is more than outputs alone.

@@ -2,12 +2,13 @@
 
 use super::narrow::Narrow;
 use super::{BlockKey, ChunkContents, Lowering};
-use crate::plan::StageState;
 use crate::plan::schedule::{self, PipelineShape};
+use crate::plan::{Held, StageState};
 use crate::program::block::BlockBuilder;
 use crate::program::{
     Action, BlockId, EventId, Launch, MemoryEffect, Role, Step, Stream, Waits, WorkId, WorkKind,
 };
+use crate::spec::LayerKind;
 use crate::timeline::Task;
 use crate::units::Bytes;
 use crate::work::{Kernel, MemoryKernel, Pass};
@@ -25,9 +26,9 @@ pub(super) struct RoleBuilder {
     /// End of the parameter gather of each chunk (ZeRO 1 and 2).
     pub(super) gathered: Vec<EventId>,
     /// Parameters whose gradients have been reduced beside backward.
-    pub(super) reduced_parameters: f64,
-    /// Parameters whose gradients wait for the bucket to fill.
-    pub(super) bucket_parameters: f64,
+    pub(super) reduced_parameters: Held,
+    /// Parameters whose gradients wait for their bucket to fill: experts have buckets of their own.
+    pub(super) bucket_parameters: Held,
     /// End of the last gradient reduction, which the optimizer waits for.
     pub(super) last_reduce: EventId,
     /// Ends of the units of fully sharded parameters so far.
@@ -46,8 +47,8 @@ impl RoleBuilder {
             compute_end: EventId::NONE,
             pending: Waits::NONE,
             gathered: Vec::new(),
-            reduced_parameters: 0.0,
-            bucket_parameters: 0.0,
+            reduced_parameters: Held::default(),
+            bucket_parameters: Held::default(),
             last_reduce: EventId::NONE,
             unit_ends: Vec::new(),
             unsent: None,
@@ -132,20 +133,21 @@ impl Lowering<'_> {
     fn begin_step(&mut self, role: &mut RoleBuilder) {
         let traffic =
             crate::graph::optimizer_traffic(&self.scenario.stack, &self.scenario.training);
-        let shard = self.layout.mesh.shard_group as f64;
         let zero = self.scenario.plan.zero;
-        let held = role.state.parameters / if zero >= 2 { shard } else { 1.0 };
+        let held = |held: Held, from| {
+            if zero >= from { role.state.sharded(held) } else { held.total() }
+        };
+        let (cleared, quantised) =
+            (held(role.state.parameters, 2), held(role.state.layer_parameters, 3));
         let clear = Kernel::Memory {
             kind: MemoryKernel::Copy,
             read: Bytes::ZERO,
-            write: Bytes::new(held * traffic.clear.write),
+            write: Bytes::new(cleared * traffic.clear.write),
         };
         self.run_kernel(role, "clear gradients", Pass::Forward, clear);
         let dtype = self.layout.shard.linear;
         if dtype.is_quantised() {
-            let layers = self.layout.layers_on(role.stage) as f64;
-            let values = layers * role.state.layer_parameters / if zero >= 3 { shard } else { 1.0 };
-            let kernel = Narrow::new(self.scenario, dtype).kernel(values, self.width());
+            let kernel = Narrow::new(self.scenario, dtype).kernel(quantised, self.width());
             self.run_kernel(role, "quantise weights", Pass::Forward, kernel);
         }
     }
@@ -224,9 +226,9 @@ impl Lowering<'_> {
         }
         let last = task.micro_batch + 1 == shape.micro_batch_count;
         let plan = &self.scenario.plan;
-        let replicas = self.layout.mesh.size.dp * self.layout.mesh.size.cp;
-        let reduces =
-            self.scenario.stack.overlap_gradient_reduce && replicas > 1 && !self.reduces_at_end();
+        let reduces = self.scenario.stack.overlap_gradient_reduce
+            && self.has_replicas()
+            && !self.reduces_at_end();
         if plan.zero >= 3 && self.layout.mesh.shard_group > 1 {
             self.sharded_chunk(role, task, contents, last);
         } else if reduces && task.pass == Pass::Backward && (plan.zero >= 2 || last) {
@@ -253,13 +255,10 @@ impl Lowering<'_> {
         if contents.embedding {
             parts.push(Part::Embedding(self.embedding_block(pass)));
         }
-        for (count, recompute) in
-            [(contents.recomputed_layers, true), (contents.plain_layers, false)]
-        {
-            if count > 0 {
-                let block = self.layer_block(pass, recompute);
-                parts.extend(std::iter::repeat_n(Part::Layer(block), count as usize));
-            }
+        for layer in 0..contents.layers {
+            let kind = self.scenario.model.layer_kind(contents.first_layer + layer);
+            let block = self.layer_block(pass, layer < contents.recomputed_layers, kind);
+            parts.push(Part::Layer(block, kind));
         }
         if contents.head {
             parts.push(Part::Head(self.head_block(pass)));
@@ -306,14 +305,14 @@ impl Lowering<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Embedding(BlockId),
-    Layer(BlockId),
+    Layer(BlockId, LayerKind),
     Head(BlockId),
 }
 
 impl Part {
     pub(super) fn block(self) -> BlockId {
         match self {
-            Self::Embedding(block) | Self::Layer(block) | Self::Head(block) => block,
+            Self::Embedding(block) | Self::Layer(block, _) | Self::Head(block) => block,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::stage::RoleBuilder;
 use crate::graph::optimizer_traffic;
-use crate::plan::GroupKind;
+use crate::plan::{GroupKind, Held};
 use crate::program::{Action, MemoryEffect, Step, Stream, WorkKind};
 use crate::units::Bytes;
 use crate::work::{CollectiveKind, Kernel, MemoryKernel, Pass};
@@ -25,29 +25,34 @@ impl Lowering<'_> {
 
     /// Reduces the gradients that did not go beside backward.
     fn reduce_rest(&mut self, role: &mut RoleBuilder) {
-        let mesh = &self.layout.mesh;
-        let fully_sharded = self.scenario.plan.zero >= 3 && mesh.shard_group > 1;
-        if mesh.size.dp * mesh.size.cp > 1 && !fully_sharded {
-            let rest = role.state.parameters - role.reduced_parameters;
-            // Rounding of the sum of parts leaves crumbs that are no parameters.
-            if rest > 0.5 {
-                role.bucket_parameters = 0.0;
-                self.reduce_in_buckets(role, rest);
-            }
+        let fully_sharded = self.scenario.plan.zero >= 3 && self.layout.mesh.shard_group > 1;
+        if self.has_replicas() && !fully_sharded {
+            let (all, reduced) = (role.state.parameters, role.reduced_parameters);
+            role.bucket_parameters = Held::default();
+            let rest = Held::dense(all.dense - reduced.dense);
+            self.reduce_in_buckets(role, rest);
+            let rest = Held { dense: 0.0, experts: all.experts - reduced.experts };
+            self.reduce_in_buckets(role, rest);
         }
         let last_reduce = role.last_reduce;
         role.pending.add(last_reduce);
     }
 
-    fn reduce_in_buckets(&mut self, role: &mut RoleBuilder, parameters: f64) {
+    fn reduce_in_buckets(&mut self, role: &mut RoleBuilder, rest: Held) {
+        // Rounding of the sum of parts leaves crumbs that are no parameters.
+        let parameters = rest.total();
+        if parameters <= 0.5 {
+            return;
+        }
         let stack = &self.scenario.stack;
         let whole =
             stack.gradient_reduce == crate::spec::GradientReduce::Whole || self.reduces_at_end();
         let bucket = (stack.gradient_bucket.value() / stack.gradient_dtype.bytes()).max(1.0);
         let count = if whole { 1.0 } else { (parameters / bucket).ceil().clamp(1.0, 1e4) };
         for _ in 0..count as u64 {
-            role.bucket_parameters = parameters / count;
-            self.reduce_bucket(role, None);
+            let part = Held { dense: rest.dense / count, experts: rest.experts / count };
+            role.bucket_parameters = part;
+            self.reduce_bucket(role, None, part);
         }
     }
 
@@ -83,7 +88,7 @@ impl Lowering<'_> {
         // Gradients that were summed on every rank are looked at on every rank.
         let whole = self.reduces_at_end();
         let state = &role.state;
-        let parameters = if whole { state.parameters } else { state.updated_parameters };
+        let parameters = if whole { state.parameters.total() } else { state.updated_parameters };
         let kernel = Kernel::Memory {
             kind: MemoryKernel::GradientNorm,
             read: Bytes::new(parameters * traffic.read),

@@ -15,13 +15,27 @@ pub(super) struct WorkTable {
 impl WorkTable {
     /// The id of a work, new or known.
     pub(super) fn intern(&mut self, label: &'static str, pass: Pass, kind: WorkKind) -> WorkId {
+        self.intern_calls(label, pass, kind, 1)
+    }
+
+    /// The id of a work that the host launches with several calls.
+    pub(super) fn intern_calls(
+        &mut self,
+        label: &'static str,
+        pass: Pass,
+        kind: WorkKind,
+        launches: u32,
+    ) -> WorkId {
         let candidates = self.by_label.entry((label, pass)).or_default();
-        let known = candidates.iter().find(|id| self.works[id.0 as usize].kind == kind);
+        let known = candidates.iter().find(|id| {
+            let work = &self.works[id.0 as usize];
+            work.kind == kind && work.launches == launches
+        });
         if let Some(&id) = known {
             return id;
         }
         let id = WorkId(self.works.len() as u32);
-        self.works.push(Work { label, pass, kind });
+        self.works.push(Work { label, pass, kind, launches });
         candidates.push(id);
         id
     }

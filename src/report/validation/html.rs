@@ -14,6 +14,10 @@ table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .8em;text-align:
 border-bottom:1px solid #ddd}td:first-child,th:first-child,td.name{text-align:left}
 svg{max-width:100%;height:auto}.note{color:#666}";
 
+const NOTE: &str = "MAPE, median, P95 and bias are of step time; memory is the MAPE of peak \
+                    memory; tau and regret are over runs that share model, machine and batch; sign and \
+                    ratio over pairs of them that differ in one key of plan or stack.";
+
 /// Writes the page: errors by family, predicted against measured, the runs furthest off, and the
 /// runs without a prediction.
 ///
@@ -32,11 +36,7 @@ pub fn write_html(validation: &Validation, out: &mut dyn Write) -> io::Result<()
             body {
                 h1 { "Measured and predicted training steps" }
                 (table(&FAMILY_COLUMNS, &family_rows(validation)))
-                p.note {
-                    "MAPE, median, P95 and bias are of step time; memory is the MAPE of peak memory; "
-                    "tau and regret are over runs that share model, machine and batch; sign and "
-                    "ratio over pairs of them that differ in one key of plan or stack."
-                }
+                p.note { (NOTE) }
                 (PreEscaped(chart))
                 h2 { "Furthest off" }
                 (worst(validation))

@@ -50,12 +50,14 @@ fn draw(validation: &Validation, svg: &mut String) -> Result<(), Box<dyn std::er
         .light_line_style(WHITE)
         .draw()?;
     for (factor, shade) in [(1.0, 0.8), (1.2, 0.25), (1.0 / 1.2, 0.25)] {
-        let points = [(low, low * factor), (high, high * factor)];
+        let ends = [low.max(low / factor), high.min(high / factor)];
+        let points = ends.map(|measured| (measured, measured * factor));
         chart.draw_series(LineSeries::new(points, BLACK.mix(shade).stroke_width(1)))?;
     }
     let font = FontDesc::new(FontFamily::SansSerif, 13.0, FontStyle::Normal);
-    for (index, family) in validation.families.iter().enumerate() {
-        let color = color(index, validation.families.len());
+    let families: Vec<_> = validation.families.iter().filter(|family| family.n > 0).collect();
+    for (index, family) in families.iter().enumerate() {
+        let color = color(index, families.len());
         let own = runs.iter().filter(|(run, _)| run.family == family.family);
         let points = own.map(|(run, predicted)| (run.measured_step_time_s, *predicted));
         chart.draw_series(points.map(|at| Circle::new(at, 3, color.mix(0.7).filled())))?;

@@ -241,3 +241,48 @@ pub(super) fn sharding(plan: &Plan, data_parallel: u64, problems: &mut Vec<Probl
         problems.push(with_hint(problem, try_hint(&choices)));
     }
 }
+
+/// Experts are spread over the ranks of a stage, whose tokens are routed where they are.
+pub(super) fn experts(plan: &Plan, model: &Model, data_parallel: u64, problems: &mut Vec<Problem>) {
+    let (ep, etp) = (plan.ep, plan.expert_tensor_parallel());
+    let Some(experts) = &model.experts else {
+        let without = "has no effect: the model is dense, it has no experts";
+        if ep > 1 {
+            let message = "must be 1: the model is dense, it has no experts to spread";
+            problems.push(Problem::new("plan.ep", message).found(ep));
+        } else if let Some(etp) = plan.etp {
+            problems.push(Problem::new("plan.etp", without).found(etp));
+        }
+        return;
+    };
+    if plan.tp > 1 && !plan.sequence_parallel {
+        let message = "experts beside tensor parallelism need each rank to have tokens of its own";
+        let problem = Problem::new("plan.sequence_parallel", message).found(false);
+        problems.push(problem.hint("set plan.sequence_parallel = true"));
+    }
+    let count = experts.count;
+    if !count.is_multiple_of(ep) {
+        let message = format!("must divide model.experts.count ({count})");
+        let choices = near(ep, count, |ep| count.is_multiple_of(ep));
+        let problem = Problem::new("plan.ep", message).found(ep);
+        problems.push(with_hint(problem, try_hint(&choices)));
+        return;
+    }
+    if !experts.ffn_size.is_multiple_of(etp) {
+        let message = format!("must divide model.experts.ffn_size ({})", experts.ffn_size);
+        problems.push(Problem::new("plan.etp", message).found(etp));
+        return;
+    }
+    let ranks = plan.tp.saturating_mul(plan.cp).saturating_mul(data_parallel);
+    if !ranks.is_multiple_of(ep.saturating_mul(etp)) {
+        let (tp, cp) = (plan.tp, plan.cp);
+        let message = format!(
+            "ep {ep} x etp {etp} must divide the ranks of a stage, tp {tp} x cp {cp} x \
+             dp {data_parallel} = {ranks}"
+        );
+        let works =
+            |ep: u64| count.is_multiple_of(ep) && ranks.is_multiple_of(ep.saturating_mul(etp));
+        let problem = Problem::new("plan.ep", message).found(ep);
+        problems.push(with_hint(problem, try_hint(&near(ep, count.min(ranks), works))));
+    }
+}

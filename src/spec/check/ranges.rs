@@ -87,6 +87,7 @@ pub(super) fn model(model: &Model, problems: &mut Vec<Problem>) {
     range.optional("head_dim", model.head_dim, &(1..=1 << 16));
     range.whole("vocabulary_size", model.vocabulary_size, &WIDTH);
     range.optional("position_count", model.position_count, &SEQUENCE);
+    layers(model, &mut range);
     if let Some(count) = model.parameter_count {
         range.number("parameter_count", count, 1.0, 1e16);
     }
@@ -103,6 +104,33 @@ pub(super) fn model(model: &Model, problems: &mut Vec<Problem>) {
     if model.position == Position::Learned && model.position_count.is_none() {
         let message = "learned positions need model.position_count, the rows of their table";
         range.refuse("position", "\"learned\"", message);
+    }
+}
+
+/// Experts, latents and windows.
+fn layers(model: &Model, range: &mut Range<'_>) {
+    if let Some(experts) = &model.experts {
+        range.whole("experts.count", experts.count, &COUNT);
+        range.whole("experts.top_k", experts.top_k, &COUNT);
+        range.whole("experts.ffn_size", experts.ffn_size, &WIDTH);
+        range.whole("experts.shared_ffn_size", experts.shared_ffn_size, &(0..=*WIDTH.end()));
+        range.whole("experts.dense_layers", experts.dense_layers, &(0..=*LAYERS.end()));
+        range.whole("experts.every", experts.every, &LAYERS);
+        if experts.top_k > experts.count {
+            let message = format!("must be at most model.experts.count ({})", experts.count);
+            range.refuse("experts.top_k", experts.top_k, message);
+        }
+    }
+    if let Some(latent) = &model.latent_attention {
+        range.optional("latent_attention.query_rank", latent.query_rank, &WIDTH);
+        range.whole("latent_attention.key_value_rank", latent.key_value_rank, &WIDTH);
+        range.whole("latent_attention.plain_dim", latent.plain_dim, &(1..=1 << 16));
+        range.whole("latent_attention.rotary_dim", latent.rotary_dim, &(1..=1 << 16));
+        range.whole("latent_attention.value_dim", latent.value_dim, &(1..=1 << 16));
+    }
+    if let Some(window) = &model.sliding_window {
+        range.whole("sliding_window.tokens", window.tokens, &SEQUENCE);
+        range.whole("sliding_window.every", window.every, &LAYERS);
     }
 }
 
@@ -186,12 +214,14 @@ pub(super) fn stack(stack: &Stack, problems: &mut Vec<Problem>) {
     range.number("attention_forward_factor", stack.attention_forward_factor, 0.01, 100.0);
     range.number("attention_backward_factor", stack.attention_backward_factor, 0.01, 100.0);
     range.whole("loss_metric_count", stack.loss_metric_count, &(0..=100));
+    range.share("permute_bandwidth_fraction", stack.permute_bandwidth_fraction);
     if stack.gradient_bucket < LEAST_BUCKET {
         let message = format!("must be at least {LEAST_BUCKET}");
         range.refuse("gradient_bucket", stack.gradient_bucket, message);
     }
     range.number("overlap_tp_fraction", stack.overlap_tp_fraction, 0.0, 1.0);
     range.whole("fsdp_prefetch", stack.fsdp_prefetch, &(0..=1 << 10));
+    range.number("overlap_exchange_fraction", stack.overlap_exchange_fraction, 0.0, 1.0);
     range.number("memory_kernel_slowdown", stack.memory_kernel_slowdown, 1.0, 100.0);
     range.number("compute_kernel_slowdown", stack.compute_kernel_slowdown, 1.0, 100.0);
     range.number("communication_slowdown", stack.communication_slowdown, 1.0, 100.0);
@@ -221,9 +251,7 @@ pub(super) fn plan(plan: &Plan, problems: &mut Vec<Problem>) {
     for (key, ranks) in [("tp", plan.tp), ("pp", plan.pp), ("cp", plan.cp), ("ep", plan.ep)] {
         range.whole(key, ranks, &COUNT);
     }
-    if plan.ep > 1 {
-        range.refuse("ep", plan.ep, "must be 1: the model is dense, it has no experts to spread");
-    }
+    range.optional("etp", plan.etp, &COUNT);
     range.optional("dp", plan.dp, &COUNT);
     range.whole("virtual_stages", plan.virtual_stages, &(1..=1 << 10));
     range.whole("zero", plan.zero, &(0..=3));
