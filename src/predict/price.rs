@@ -10,7 +10,7 @@ use crate::sim::{Ports, WorkCost};
 use crate::spec::Scenario;
 use crate::topology::{GpuIndex, Placement, Topology};
 use crate::units::Seconds;
-use crate::work::{Axis, Collective, CollectiveKind, Dispatcher, Kernel, Pass, TokenExchange};
+use crate::work::{Collective, CollectiveKind, Dispatcher, Kernel, Pass, TokenExchange};
 
 /// Prices of a program's works.
 #[derive(Clone, Debug)]
@@ -204,12 +204,8 @@ impl Pricer<'_> {
             return (WorkCost { time, launch, slowdown, ports }, nothing);
         }
         let price = self.collectives.price(collective, &placement);
-        let mut factor = self.scenario.fit.network_factor;
-        if kind.axis() == Axis::Dp && collective.kind != CollectiveKind::AllGather {
-            factor *= self.scenario.stack.gradient_reduce_time_factor;
-        }
         let cost = WorkCost {
-            time: price.time * factor + self.stall(launch),
+            time: price.time * self.scenario.fit.network_factor + self.stall(launch),
             launch,
             slowdown: 1.0,
             ports: Ports { scale_up: price.scale_up_fraction, network: price.network_fraction },

@@ -129,10 +129,6 @@ pub struct Stack {
     /// reduce-scatter when absent.
     #[serde(default)]
     pub sharded_gradients: ShardedGradients,
-    /// Time of a gradient reduction over that of its collective: buckets that are flattened, scaled
-    /// and copied back one after the other do not keep the network busy; 1 when absent.
-    #[serde(default = "one")]
-    pub gradient_reduce_time_factor: f64,
     /// Whether gradient reduction runs beside backward.
     pub overlap_gradient_reduce: bool,
     /// Whether the parameter all-gather of ZeRO-1 and 2 runs beside the next forward.

@@ -228,8 +228,6 @@ pub(super) fn stack(stack: &Stack, problems: &mut Vec<Problem>) {
     range.number("posted_receive_slowdown", stack.posted_receive_slowdown, 1.0, 100.0);
     range.number("straggler_fraction", stack.straggler_fraction, 0.0, 1.0);
     range.number("kernel_time_factor", stack.kernel_time_factor, 0.01, 100.0);
-    let factor = stack.gradient_reduce_time_factor;
-    range.number("gradient_reduce_time_factor", factor, 0.01, 100.0);
     let factor = stack.narrow_product_time_factor;
     range.number("narrow_product_time_factor", factor, 0.01, 100.0);
     range.optional("block_recompute_layers", stack.block_recompute_layers, &(0..=1 << 14));
