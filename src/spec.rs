@@ -36,6 +36,7 @@ pub use scenario::Scenario;
 pub use schema::{part_schema, scenario_schema};
 pub use shipped::published_runs;
 pub use stack::{
-    Fp8Scaling, GradientReduce, MeshAxis, PipelineBalance, ShardedGradients, Stack, WeightGradient,
+    Fp8Scaling, FsdpCopies, GradientReduce, MeshAxis, ParameterExchange, PipelineBalance,
+    SelectiveRecompute, ShardedGradients, Stack, WeightGradient,
 };
 pub use training::{Optimizer, Precision, Training};

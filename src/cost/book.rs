@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::kernel::{KernelModel, Prediction, Roofline};
 use crate::spec::{Fit, Gpu, Stack};
 use crate::units::Seconds;
-use crate::work::Kernel;
+use crate::work::{Kernel, Pass};
 
 /// What a price rests on, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -55,6 +55,8 @@ pub struct KernelBook {
     /// Answers whatever the models leave open.
     roofline: Roofline,
     compute_factor: f64,
+    /// Time of the stack's attention over the bare kernel, forward and backward.
+    attention_factors: [f64; 2],
 }
 
 impl KernelBook {
@@ -65,6 +67,16 @@ impl KernelBook {
             models: Vec::new(),
             roofline: Roofline::new(gpu, stack),
             compute_factor: fit.compute_factor,
+            attention_factors: [stack.attention_forward_factor, stack.attention_backward_factor],
+        }
+    }
+
+    /// What the stack makes of a kernel's time: 1 but for attention.
+    fn stack_factor(&self, kernel: &Kernel) -> f64 {
+        match kernel {
+            Kernel::Attention { pass: Pass::Forward, .. } => self.attention_factors[0],
+            Kernel::Attention { pass: Pass::Backward, .. } => self.attention_factors[1],
+            _ => 1.0,
         }
     }
 
@@ -89,6 +101,7 @@ impl KernelBook {
         };
         let best = answers.chain([closed_form]).min_by_key(|answer| answer.evidence);
         let Prediction { time, relative_error, evidence, is_outside } = best.unwrap_or(closed_form);
+        let time = time * self.stack_factor(kernel);
         let is_own = evidence == Evidence::MeasuredTable;
         KernelPrice {
             time: if is_own { time } else { time * self.compute_factor },

@@ -8,6 +8,7 @@
 
 mod algorithm;
 mod all_to_all;
+mod broadcast;
 mod hierarchical;
 mod layout;
 mod load;
@@ -31,4 +32,5 @@ pub const ALGORITHMS: &[&dyn CollectiveAlgorithm] = &[
     &nvls::Nvls,
     &all_to_all::AllToAll,
     &send_receive::SendReceive,
+    &broadcast::Broadcast,
 ];

@@ -1,6 +1,7 @@
 //! Stretches of instructions that repeat.
 
 use super::{Action, EventId, Launch, MemoryEffect, Stream, Waits, WorkId};
+use crate::units::Bytes;
 
 /// Index of a block in its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +99,13 @@ impl BlockBuilder {
     pub(super) fn serial(&mut self, work: WorkId, stream: Stream) {
         let end = self.fork(work, stream, EventId::NONE);
         self.pending = Waits::on(&[end]);
+    }
+
+    /// The last launch takes some more that is kept past its end.
+    pub(super) fn keep(&mut self, bytes: Bytes) {
+        if let Some(launch) = self.launches.last_mut() {
+            launch.memory.activations_taken += bytes;
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

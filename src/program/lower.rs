@@ -7,6 +7,7 @@ mod linear;
 mod memory;
 mod narrow;
 mod pipeline;
+mod selective;
 mod stage;
 mod tail;
 mod works;
@@ -16,7 +17,7 @@ use rustc_hash::FxHashMap;
 use super::{Block, BlockId, Program, RankSelection, select_ranks};
 use crate::graph::Graph;
 use crate::plan::{GroupKind, Layout, stage_states};
-use crate::spec::{LayerKind, Scenario};
+use crate::spec::{LayerKind, Recompute, Scenario, SelectiveRecompute};
 use crate::units::Bytes;
 use crate::work::{Collective, CollectiveKind};
 use works::WorkTable;
@@ -105,8 +106,11 @@ impl Lowering<'_> {
         let before: u64 = (0..chunk).map(|earlier| self.layers_of(stage, earlier)).sum();
         let layers = self.layers_of(stage, chunk);
         let first = self.layout.first_layer(stage, chunk as usize);
+        let alternates =
+            self.scenario.stack.selective_recompute == SelectiveRecompute::AlternateLayers;
         let covered = match plan.recompute {
-            crate::spec::Recompute::None => 0,
+            Recompute::None => 0,
+            Recompute::Selective if alternates => layers.div_ceil(2),
             _ => {
                 let covered = self.scenario.recompute_layers().unwrap_or(u64::MAX);
                 covered.saturating_sub(before).min(layers)

@@ -67,16 +67,27 @@ pub struct Gpu {
     pub sources: BTreeMap<String, String>,
 }
 
+/// Share of the memory's ratio that counts in the distance of two parts of the same die and power.
+const SAME_DIE_MEMORY: f64 = 0.1;
+
 impl Gpu {
     /// How unlike another GPU: natural logarithms of the ratios of peak per SM, bandwidth and SM
     /// count, half of those of cache and power, and one more for another architecture.
+    ///
+    /// The same die at the same power with other memory (A100 SXM with 40 and 80 GB) is near: what
+    /// memory does to a kernel is in the forms, what power does is not.
     pub fn distance(&self, other: &Self) -> f64 {
         let log = |own: f64, others: f64| (own.max(1.0) / others.max(1.0)).ln().abs();
         let per_sm = |gpu: &Self| gpu.peak_fp16.value() / gpu.sm_count.max(1) as f64;
         let architecture = f64::from(u8::from(self.architecture != other.architecture));
+        let is_same_die = architecture == 0.0
+            && self.sm_count == other.sm_count
+            && self.peak_fp16 == other.peak_fp16
+            && self.tdp == other.tdp;
+        let memory = if is_same_die { SAME_DIE_MEMORY } else { 1.0 };
         architecture
             + log(per_sm(self), per_sm(other))
-            + log(self.memory_bandwidth.value(), other.memory_bandwidth.value())
+            + memory * log(self.memory_bandwidth.value(), other.memory_bandwidth.value())
             + log(self.sm_count as f64, other.sm_count as f64)
             + 0.5 * log(self.l2_cache.value(), other.l2_cache.value())
             + 0.5 * log(self.tdp.value(), other.tdp.value())

@@ -17,6 +17,13 @@ pub struct Stack {
     // Kernels.
     /// Implementation of the attention core.
     pub attention: AttentionFamily,
+    /// Time of the attention core's forward as this stack calls it over the bare kernel of its
+    /// family: another kernel under the family's name, copies of layouts, padding; 1 when absent.
+    #[serde(default = "one")]
+    pub attention_forward_factor: f64,
+    /// The same for its backward.
+    #[serde(default = "one")]
+    pub attention_backward_factor: f64,
     /// Whether scale, mask and softmax of unfused attention are one kernel.
     pub fused_softmax: bool,
     /// Whether a bias is added inside the activation kernel (bias-GELU, bias-SwiGLU).
@@ -31,6 +38,17 @@ pub struct Stack {
     pub fused_cross_entropy: bool,
     /// Whether logits are kept in fp32 for the loss.
     pub fp32_logits: bool,
+    /// Metrics that compute the cross-entropy of the logits once more each micro-batch, unfused and
+    /// in fp32 (Composer's training metrics); none when absent.
+    #[serde(default)]
+    pub loss_metric_count: u64,
+    /// Whether recomputation of a whole layer ends with the last tensor that backward needs, so
+    /// that the last product is not repeated (non-reentrant checkpoints since PyTorch 2.1).
+    #[serde(default)]
+    pub recompute_stops_early: bool,
+    /// What `plan.recompute = "selective"` computes again; the attention core when absent.
+    #[serde(default)]
+    pub selective_recompute: SelectiveRecompute,
     /// Whether the wgrad GEMM adds into the gradient buffer (else a separate accumulation).
     pub fused_gradient_accumulation: bool,
     /// Where a weight's gradient lives before it is in the gradient buffer.
@@ -140,6 +158,18 @@ pub struct Stack {
     pub pipeline_balance: PipelineBalance,
     /// Layers whose parameters FSDP gathers ahead of use.
     pub fsdp_prefetch: u64,
+    /// What FSDP copies around its collectives; nothing when absent.
+    #[serde(default)]
+    pub fsdp_copies: FsdpCopies,
+    /// Whether what is scaled by row is quantised after it was gathered over tensor-parallel ranks,
+    /// whole and once for each matrix, so that it travels in 16 bits (torchao); else in parts
+    /// before.
+    #[serde(default)]
+    pub rowwise_after_gather: bool,
+    /// How ranks get the parameters that others updated, with `plan.zero` 1 and 2; by an all-gather
+    /// when absent.
+    #[serde(default)]
+    pub parameter_exchange: ParameterExchange,
     /// Order of axes over ranks, fastest first.
     pub rank_order: Vec<MeshAxis>,
 
@@ -277,6 +307,45 @@ fn one() -> f64 {
 /// A100 (`docs/system.md` and `simu_tools`).
 fn permute_fraction() -> f64 {
     0.3
+}
+
+/// What selective recomputation repeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectiveRecompute {
+    /// The attention core (Korthikanti et al. 2022, section 5).
+    #[default]
+    AttentionCore,
+    /// All but the attention core and every other product (torchtitan's per-operator policy).
+    Operators,
+    /// Every other layer, whole.
+    AlternateLayers,
+}
+
+/// Copies around the collectives of fully sharded parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FsdpCopies {
+    /// None.
+    #[default]
+    None,
+    /// A cast of the gradients before a reduction in a wider format (FSDP1: flat parameters are
+    /// gathered and scattered in place).
+    Cast,
+    /// Parameters out of the gathered buffer, gradients into the scattered one (FSDP2: parameters
+    /// are tensors of their own).
+    Both,
+}
+
+/// How updated parameters get to the ranks that did not update them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParameterExchange {
+    /// One all-gather of equal parts.
+    #[default]
+    AllGather,
+    /// Each rank updates whole matrices and broadcasts them (InternEvo).
+    Broadcast,
 }
 
 /// How the scale of an fp8 tensor is found before it is quantised.

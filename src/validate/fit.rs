@@ -141,6 +141,9 @@ pub struct RunFit {
     pub held_out_count: u64,
     /// Errors on these, before and after.
     pub held_out_errors: [Option<Errors>; 2],
+    /// Error, one sigma, that predictions of the machine still have in common: the median error of
+    /// the runs that were held out, [`LEAST_ERROR`] at least.
+    pub machine_error: Option<f64>,
     /// Runs without a scenario or a prediction, with the reason.
     pub left_out: Vec<String>,
 }
@@ -149,6 +152,10 @@ pub struct RunFit {
 const STEP: f64 = 0.02;
 /// Fewer runs are held out one by one.
 const LEAST_RUNS: usize = 12;
+
+/// Least error in common that is claimed after fitting: repeats of a run on a quiet cluster differ
+/// by 2 % (DGX Cloud Benchmarking across releases 2-5 %).
+const LEAST_ERROR: f64 = 0.02;
 
 /// A run that can be simulated.
 struct Sample {
@@ -200,6 +207,7 @@ pub fn fit_runs(
         fitted_count: rest.len() as u64,
         fitted_errors: [errors(&start, &rest), errors(&values, &rest)],
         held_out_count: if one_by_one { rest.len() } else { held_out.len() } as u64,
+        machine_error: held_out_errors[1].map(|it| it.median_ape.max(LEAST_ERROR)),
         held_out_errors,
         left_out,
     }

@@ -151,7 +151,10 @@ impl Described<'_> {
         set("node_count", number(gpus.div_ceil(gpus_per_node)));
         // Slurm places jobs of whole powers of two on 16 of a rack's 18 trays, so that groups of
         // such sizes stay within racks.
-        if self.cluster.ends_with("nvl72") && gpus > RACK_OF_POWERS && gpus % RACK_OF_POWERS == 0 {
+        if self.cluster.ends_with("nvl72")
+            && gpus > RACK_OF_POWERS
+            && gpus.is_multiple_of(RACK_OF_POWERS)
+        {
             set("scale_up_domain_size", number(RACK_OF_POWERS));
         }
         Ok(cluster)

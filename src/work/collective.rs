@@ -56,6 +56,8 @@ pub enum CollectiveKind {
     AllGather,
     /// Every rank ends with its part of the sum.
     ReduceScatter,
+    /// One rank's buffer goes to all.
+    Broadcast,
     /// Every rank sends a part to every other.
     AllToAll,
     /// One rank sends to one other.
@@ -64,8 +66,14 @@ pub enum CollectiveKind {
 
 impl CollectiveKind {
     /// All operations.
-    pub const ALL: [Self; 5] =
-        [Self::AllReduce, Self::AllGather, Self::ReduceScatter, Self::AllToAll, Self::SendReceive];
+    pub const ALL: [Self; 6] = [
+        Self::AllReduce,
+        Self::AllGather,
+        Self::ReduceScatter,
+        Self::Broadcast,
+        Self::AllToAll,
+        Self::SendReceive,
+    ];
 
     /// Name as NCCL tests print it.
     pub const fn name(self) -> &'static str {
@@ -73,6 +81,7 @@ impl CollectiveKind {
             Self::AllReduce => "all_reduce",
             Self::AllGather => "all_gather",
             Self::ReduceScatter => "reduce_scatter",
+            Self::Broadcast => "broadcast",
             Self::AllToAll => "all_to_all",
             Self::SendReceive => "send_recv",
         }
@@ -84,8 +93,8 @@ impl CollectiveKind {
 pub struct Collective {
     /// The operation.
     pub kind: CollectiveKind,
-    /// Size as nccl-tests counts it: the buffer of a rank for all-reduce and all-to-all, the
-    /// gathered output for all-gather, the whole input for reduce-scatter, the message for
+    /// Size as nccl-tests counts it: the buffer of a rank for all-reduce, broadcast and all-to-all,
+    /// the gathered output for all-gather, the whole input for reduce-scatter, the message for
     /// send-receive.
     pub bytes: Bytes,
 }

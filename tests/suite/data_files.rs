@@ -10,7 +10,7 @@ use stepcast::spec::{Cluster, Gpu, Model, Scenario, Stack};
 use toml::{Table, Value};
 
 /// Keys whose text is no quantity.
-const TEXT_KEYS: [&str; 4] = ["name", "vendor", "architecture", "gpu"];
+const TEXT_KEYS: [&str; 5] = ["name", "base", "vendor", "architecture", "gpu"];
 
 /// The tables of a folder by file stem.
 fn tables(folder: &str) -> BTreeMap<String, Table> {
@@ -280,7 +280,7 @@ fn every_fraction_is_a_share() {
 
 #[test]
 fn every_example_configuration_fills_its_machine() {
-    let (models, stacks) = (tables("models"), tables("configs/stacks"));
+    let (models, stacks) = (tables("models"), whole_tables("configs/stacks"));
     let clusters = cluster_tables();
     let configs = tables("configs");
     #[rustfmt::skip]

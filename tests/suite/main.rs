@@ -8,6 +8,7 @@ mod comparison;
 mod data_files;
 mod engine;
 mod experts;
+mod fsdp;
 mod generated;
 mod hand_computed;
 mod measured_attention;

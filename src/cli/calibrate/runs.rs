@@ -3,7 +3,7 @@
 //! `--format json` prints one object, a contract: keys may come, none goes. `fitted` (each `key`,
 //! `before`, `after`; times in microseconds), `fitted_count`, `fitted_errors` and `held_out_count`,
 //! `held_out_errors` (before and after, each `mape`, `median_ape`, `p95_ape`, `bias` as fractions),
-//! and `left_out`.
+//! `machine_error` (one sigma), and `left_out`.
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -158,6 +158,7 @@ fn write(args: &RunsArgs, knobs: &[&Knob], fit: &RunFit, out: &Path) -> anyhow::
             machine.sources.insert(knob.key().to_owned(), source.clone());
         }
     }
+    machine.machine_error = fit.machine_error;
     let text = machine.to_toml()?;
     let folder = out.join("hardware/fits");
     std::fs::create_dir_all(&folder)?;

@@ -28,7 +28,9 @@ impl CollectiveAlgorithm for Ring {
         let passes = match collective.kind {
             CollectiveKind::AllReduce => 2,
             CollectiveKind::AllGather | CollectiveKind::ReduceScatter => 1,
-            CollectiveKind::AllToAll | CollectiveKind::SendReceive => return None,
+            CollectiveKind::Broadcast | CollectiveKind::AllToAll | CollectiveKind::SendReceive => {
+                return None;
+            }
         };
         let layout = Layout::new(group, topology);
         let part = collective.bytes / layout.size as f64;
@@ -46,7 +48,7 @@ impl CollectiveAlgorithm for Ring {
 }
 
 /// One round: each rank sends a part, spread over the channels.
-fn flows(layout: &Layout, part: Bytes, direct: bool) -> Vec<Flow> {
+pub(super) fn flows(layout: &Layout, part: Bytes, direct: bool) -> Vec<Flow> {
     let mut flows = Vec::new();
     let [first, rest @ ..] = layout.domains.as_slice() else { return flows };
     if rest.is_empty() {

@@ -21,6 +21,9 @@ const ERROR_A_DISTANCE: f64 = 0.05;
 const SAME_CHIP: f64 = 0.02;
 const SAME_CHIP_ERROR: f64 = 0.03;
 
+/// Nearer than this is the same die at the same power, with other memory.
+const SAME_DIE: f64 = 0.05;
+
 /// A fit and the GPU that it was measured on.
 #[derive(Clone, Copy, Debug)]
 pub struct MeasuredOn<'a> {
@@ -80,7 +83,9 @@ impl<F: Form> Estimator<F> {
             .collect();
         near.sort_by(|left, right| left.0.total_cmp(&right.0));
         let Some((nearest, on, _)) = near.first().copied() else { return Ok(None) };
-        near.retain(|one| one.0 <= nearest + SPREAD);
+        // The same die at the same power says more than any other.
+        let reach = if nearest < SAME_DIE { SAME_DIE } else { nearest + SPREAD };
+        near.retain(|one| one.0 <= reach);
         near.truncate(NEIGHBOURS);
         // A distance of nothing is the same chip under another name.
         let weight = |distance: f64| 1.0 / (distance + 0.05);

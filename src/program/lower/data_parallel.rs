@@ -7,10 +7,10 @@ use super::stage::{Part, RoleBuilder};
 use super::{ChunkContents, Lowering};
 use crate::plan::{GroupKind, Held};
 use crate::program::{Action, EventId, MemoryEffect, Step, Stream, Waits};
-use crate::spec::{GradientReduce, ShardedGradients};
+use crate::spec::{FsdpCopies, GradientReduce, ParameterExchange, ShardedGradients};
 use crate::timeline::Task;
 use crate::units::Bytes;
-use crate::work::{CollectiveKind, Pass};
+use crate::work::{CollectiveKind, Kernel, MemoryKernel, Pass};
 
 impl Lowering<'_> {
     /// Parameters of a part on a rank, before data-parallel sharding.
@@ -180,6 +180,10 @@ impl Lowering<'_> {
                 && let Some((_, arrived)) = waiting.pop_front()
             {
                 role.pending.add(arrived);
+                if self.scenario.stack.fsdp_copies == FsdpCopies::Both {
+                    let bytes = self.gathered_part(role, part).iter().map(|it| it.0.value()).sum();
+                    self.copy_parameters(role, "copy gathered", task.pass, [bytes, bytes]);
+                }
             }
             let end = self.sharded_unit(role, part, task, last_micro_batch);
             role.unit_ends.push(end);
@@ -230,6 +234,22 @@ impl Lowering<'_> {
         }
     }
 
+    /// A pass over `parameters` values on the compute stream, beside what moves data.
+    fn copy_parameters(
+        &mut self,
+        role: &mut RoleBuilder,
+        label: &'static str,
+        pass: Pass,
+        [read, write]: [f64; 2],
+    ) {
+        let kernel = Kernel::Memory {
+            kind: MemoryKernel::Copy,
+            read: Bytes::new(read),
+            write: Bytes::new(write),
+        };
+        self.run_kernel(role, label, pass, kernel);
+    }
+
     /// Runs a unit of fully sharded parameters; backward also scatters its gradients.
     fn sharded_unit(
         &mut self,
@@ -257,6 +277,16 @@ impl Lowering<'_> {
             Bytes::new(parameters.total() * self.scenario.stack.gradient_reduce_dtype.bytes());
         memory.buffers_taken = gradient;
         let end = role.compute(action, Some(task), memory);
+        let reduced = self.scenario.stack.gradient_reduce_dtype.bytes();
+        let copies = match self.scenario.stack.fsdp_copies {
+            FsdpCopies::None => false,
+            FsdpCopies::Cast => reduced != self.width(),
+            FsdpCopies::Both => true,
+        };
+        if copies {
+            let bytes = [parameters.total() * self.width(), parameters.total() * reduced];
+            self.copy_parameters(role, "copy gradients", Pass::Backward, bytes);
+        }
         role.last_reduce = self.reduce_gradients(role, parameters, Some(task), last_micro_batch);
         if let Some(crate::program::Step::Launch(launch)) = role.steps.last_mut() {
             launch.memory.buffers_freed += gradient;
@@ -293,20 +323,53 @@ impl Lowering<'_> {
             if contents.head {
                 others += role.state.head_parameters;
             }
+            let matrices = self.matrices_of_chunk(role.stage, chunk as usize);
             let mut end = EventId::NONE;
-            for (bytes, group) in self.gathers(layers, others) {
-                let (kind, label) = (CollectiveKind::AllGather, "dp all-gather");
-                let work = self.collective(label, Pass::Forward, group, kind, bytes);
-                if at_start {
-                    end = role.fork(work, Stream::ParameterGather, None);
-                } else {
-                    role.serial(work, Stream::ParameterGather);
-                }
+            for gather in self.gathers(layers, others) {
+                end = self.exchange_updated(role, gather, matrices, at_start);
             }
             if at_start {
                 role.gathered.push(end);
             }
         }
+    }
+
+    /// Products in the layers of a chunk.
+    fn matrices_of_chunk(&self, stage: usize, chunk: usize) -> u64 {
+        let is_linear = |operation: &&crate::graph::Operation| {
+            matches!(operation.kind, crate::graph::OperationKind::Linear { .. })
+        };
+        let kinds = self.layout.kinds_of(stage, chunk).iter();
+        kinds.map(|kind| self.graph.layer(*kind).iter().filter(is_linear).count() as u64).sum()
+    }
+
+    /// Sends updated parameters of so many matrices to all ranks of a group.
+    fn exchange_updated(
+        &mut self,
+        role: &mut RoleBuilder,
+        (bytes, group): (Bytes, GroupKind),
+        matrices: u64,
+        at_start: bool,
+    ) -> EventId {
+        let (kind, label, count) = match self.scenario.stack.parameter_exchange {
+            ParameterExchange::AllGather => (CollectiveKind::AllGather, "dp all-gather", 1),
+            ParameterExchange::Broadcast => {
+                // Ranks beyond the number of matrices, embedding and head have none to send.
+                let count = self.layout.mesh.shard_group.min(matrices + 2);
+                (CollectiveKind::Broadcast, "dp broadcast", count.max(1))
+            }
+        };
+        let bytes = bytes / count as f64;
+        let work = self.collective(label, Pass::Forward, group, kind, bytes);
+        let mut end = EventId::NONE;
+        for _ in 0..count {
+            if at_start {
+                end = role.fork(work, Stream::ParameterGather, None);
+            } else {
+                role.serial(work, Stream::ParameterGather);
+            }
+        }
+        end
     }
 }
 

@@ -7,7 +7,7 @@ use crate::graph::{EMBEDDING, Operation, OperationKind, Parallel, Region};
 use crate::plan::{CpExchange, GroupKind};
 use crate::program::block::BlockBuilder;
 use crate::program::{Action, BlockId, EventId, MemoryEffect, Stream};
-use crate::spec::{LayerKind, Recompute};
+use crate::spec::{LayerKind, Recompute, SelectiveRecompute};
 use crate::units::Bytes;
 use crate::work::{CollectiveKind, ExchangePhase, Kernel, MemoryKernel, Pass};
 
@@ -36,6 +36,13 @@ impl Lowering<'_> {
             return id;
         }
         let kind = if recompute { self.scenario.plan.recompute } else { Recompute::None };
+        let kind = match self.scenario.stack.selective_recompute {
+            SelectiveRecompute::Operators if kind == Recompute::Selective => {
+                return self.selective_layer_block(key, pass, layer);
+            }
+            SelectiveRecompute::AlternateLayers if kind == Recompute::Selective => Recompute::Full,
+            _ => kind,
+        };
         let graph = self.graph;
         let mut builder = BlockBuilder::new();
         let label = match pass {
@@ -51,13 +58,33 @@ impl Lowering<'_> {
             Pass::Backward => {
                 if kind == Recompute::Full {
                     let operations = graph.layer(layer);
-                    self.forward(&mut builder, operations, Pass::Backward, Keep::Everything);
+                    let (needed, rest) = operations.split_at(self.recomputed(operations));
+                    self.forward(&mut builder, needed, Pass::Backward, Keep::Everything);
+                    self.keep_inputs(&mut builder, rest);
                 }
                 self.backward(&mut builder, graph.layer(layer), kind);
                 "layer backward"
             }
         };
         self.add_block(key, builder.finish(label))
+    }
+
+    /// How many operations of a layer full recomputation repeats: what the last product puts out is
+    /// only added to the residual stream, and backward needs neither.
+    fn recomputed(&self, layer: &[Operation]) -> usize {
+        let is_linear =
+            |operation: &Operation| matches!(operation.kind, OperationKind::Linear { .. });
+        match layer.iter().rposition(is_linear) {
+            Some(last) if self.scenario.stack.recompute_stops_early => last,
+            _ => layer.len(),
+        }
+    }
+
+    /// Takes what operations that are not repeated would keep, their inputs, which are there.
+    fn keep_inputs(&self, builder: &mut BlockBuilder, operations: &[Operation]) {
+        let shard = self.layout.shard;
+        let kept: Bytes = operations.iter().map(|operation| shard.saved(operation, false)).sum();
+        builder.keep(kept);
     }
 
     /// The block of the embedding.
@@ -101,8 +128,10 @@ impl Lowering<'_> {
     ) {
         let shard = self.layout.shard;
         let mut arriving = EventId::NONE;
-        self.hidden_exchanges(builder, operations, pass);
         for (index, operation) in operations.iter().enumerate() {
+            if index == 1 {
+                self.hidden_exchanges(builder, operations, pass);
+            }
             let kept = match keep {
                 Keep::Everything => shard.saved(operation, false),
                 Keep::AllButScores => shard.saved(operation, true),
@@ -150,12 +179,12 @@ impl Lowering<'_> {
     }
 
     /// Bytes of a layer's input on a rank.
-    fn layer_input(&self) -> Bytes {
+    pub(super) fn layer_input(&self) -> Bytes {
         let hidden = self.scenario.model.hidden_size as f64;
         self.layout.shard.bytes(Region::Sequence, self.width() * hidden)
     }
 
-    fn operation_forward(
+    pub(super) fn operation_forward(
         &mut self,
         builder: &mut BlockBuilder,
         operation: &Operation,
@@ -291,7 +320,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn backward(
+    pub(super) fn backward(
         &mut self,
         builder: &mut BlockBuilder,
         operations: &[Operation],
@@ -301,8 +330,10 @@ impl Lowering<'_> {
         let is_layer = operations.iter().any(|operation| operation.attention_core);
         let mut core_is_there = recompute != Recompute::Selective;
         let mut arriving = EventId::NONE;
-        self.hidden_exchanges(builder, operations, Pass::Backward);
-        for index in self.backward_order(operations) {
+        for (place, index) in self.backward_order(operations).into_iter().enumerate() {
+            if place == 1 {
+                self.hidden_exchanges(builder, operations, Pass::Backward);
+            }
             let operation = &operations[index];
             if operation.attention_core && !core_is_there {
                 let core: Vec<Operation> =
@@ -392,7 +423,7 @@ const fn back(phase: ExchangePhase) -> ExchangePhase {
     }
 }
 
-fn linear_of(operation: &Operation) -> Linear {
+pub(super) fn linear_of(operation: &Operation) -> Linear {
     let OperationKind::Linear { input, output, parallel, quantised, bias } = operation.kind else {
         unreachable!("called on linear layers only")
     };

@@ -25,6 +25,34 @@ impl Lowering<'_> {
         if linear.quantised { shard.linear } else { shard.activation }
     }
 
+    /// How many times a rank quantises an operand that is gathered, and how many ranks share that:
+    /// each its part of the one; or, where what is scaled by row travels in 16 bits, everyone all
+    /// of it, for each matrix.
+    fn quantised_parts(&self, linear: Linear, dtype: DType, region: Region) -> (f64, f64) {
+        if self.gathers_wide(dtype) {
+            (self.matrices_of(linear).len() as f64, 1.0)
+        } else {
+            (1.0, 1.0 / self.layout.shard.fraction(region))
+        }
+    }
+
+    /// Output widths of the matrices that a module has of its own where the graph has one product:
+    /// query, key and value; gate and up.
+    pub(super) fn matrices_of(&self, linear: Linear) -> Vec<u64> {
+        let model = &self.scenario.model;
+        let key_value = model.kv_heads() * model.head_width();
+        match (linear.name, linear.parallel) {
+            ("qkv projection", _) => {
+                vec![linear.output.saturating_sub(2 * key_value), key_value, key_value]
+            }
+            ("mlp in", _) => {
+                let count = model.mlp_input_matrices();
+                vec![linear.output / count; count as usize]
+            }
+            _ => vec![linear.output],
+        }
+    }
+
     /// A gather or scatter around a GEMM, of which the stack pipelines a share with it: the share
     /// runs beside the GEMM, the rest before (gather) or after (scatter). A product in as many
     /// parts as ranks begins with the part that is there, but its last part is scattered after it
@@ -108,7 +136,10 @@ impl Lowering<'_> {
             if linear.parallel == Parallel::Row { Region::Tensor } else { Region::Sequence };
         let whole = tokens * linear.input as f64;
         let (values, parts) = match linear.parallel {
-            Parallel::Column => (whole, 1.0 / shard.fraction(region)),
+            Parallel::Column => {
+                let (times, parts) = self.quantised_parts(linear, dtype, region);
+                (whole * times, parts)
+            }
             Parallel::Row | Parallel::Whole => (whole * shard.fraction(region), 1.0),
         };
         self.quantise(builder, pass, dtype, values, parts);
@@ -173,11 +204,11 @@ impl Lowering<'_> {
         let region =
             if linear.parallel == Parallel::Column { Region::Tensor } else { Region::Sequence };
         let whole = tokens * linear.output as f64;
-        let (values, parts) = match linear.parallel {
-            Parallel::Column | Parallel::Whole => (whole * shard.fraction(region), 1.0),
-            Parallel::Row => (whole, 1.0 / shard.fraction(region)),
+        let (times, parts) = match linear.parallel {
+            Parallel::Column | Parallel::Whole => (shard.fraction(region), 1.0),
+            Parallel::Row => self.quantised_parts(linear, dtype, region),
         };
-        self.quantise(builder, pass, dtype, values, parts);
+        self.quantise(builder, pass, dtype, whole * times, parts);
         let dgrad = shard.linear_dgrad(shard.linear_rows(linear.parallel), widths, dtype);
         let dgrad = Action::Work(self.works.kernel(linear.name, pass, dgrad));
         let (column, tp, sequence) =

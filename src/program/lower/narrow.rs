@@ -32,6 +32,7 @@ impl Narrow {
         let (reads, copies) = match dtype {
             DType::Fp8 if any_layout => (if current { 2.0 } else { 1.0 }, 1.0),
             DType::Fp8 => (if current { 2.0 } else { 1.0 }, 2.0),
+            DType::Fp8Rowwise if current => (2.0, 2.0),
             DType::Nvfp4 => (2.0, 2.0),
             _ => (1.0, 2.0),
         };
@@ -78,9 +79,16 @@ impl Lowering<'_> {
         }
     }
 
-    /// Bytes that so many operands of a product take on the wire: they travel quantised.
+    /// Bytes that so many operands of a product take on the wire: they travel quantised, but for
+    /// those that the stack quantises after.
     pub(super) fn operand_bytes(&self, values: f64, dtype: DType) -> Bytes {
-        let width = if dtype.is_quantised() { dtype.bytes() } else { self.width() };
+        let is_narrow = dtype.is_quantised() && !self.gathers_wide(dtype);
+        let width = if is_narrow { dtype.bytes() } else { self.width() };
         Bytes::new(values * width)
+    }
+
+    /// Whether operands travel in 16 bits and are quantised after.
+    pub(super) fn gathers_wide(&self, dtype: DType) -> bool {
+        self.scenario.stack.rowwise_after_gather && dtype == DType::Fp8Rowwise
     }
 }

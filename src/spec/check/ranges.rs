@@ -212,6 +212,9 @@ pub(super) fn stack(stack: &Stack, problems: &mut Vec<Problem>) {
     range.share("softmax_bandwidth_fraction", stack.softmax_bandwidth_fraction);
     range.share("optimizer_bandwidth_fraction", stack.optimizer_bandwidth_fraction);
     range.share("permute_bandwidth_fraction", stack.permute_bandwidth_fraction);
+    range.number("attention_forward_factor", stack.attention_forward_factor, 0.01, 100.0);
+    range.number("attention_backward_factor", stack.attention_backward_factor, 0.01, 100.0);
+    range.whole("loss_metric_count", stack.loss_metric_count, &(0..=100));
     if stack.gradient_bucket < LEAST_BUCKET {
         let message = format!("must be at least {LEAST_BUCKET}");
         range.refuse("gradient_bucket", stack.gradient_bucket, message);

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 mod learned;
 
-const KINDS: [CollectiveKind; 5] = CollectiveKind::ALL;
+const KINDS: [CollectiveKind; 6] = CollectiveKind::ALL;
 
 fn operation(kind: CollectiveKind, bytes: f64) -> Collective {
     Collective { kind, bytes: Bytes::new(bytes) }
