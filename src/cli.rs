@@ -14,6 +14,7 @@ mod import;
 pub(crate) mod input;
 mod list;
 pub(crate) mod output;
+mod progress;
 mod schema;
 mod simulate;
 mod style;

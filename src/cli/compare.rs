@@ -1,9 +1,7 @@
 //! `stepcast compare`: several scenarios, or variations of one, side by side.
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stepcast::analysis::{Candidate, Outcome, Summary, compare};
@@ -11,6 +9,7 @@ use stepcast::report::comparison;
 use stepcast::spec::{Override, Problem, Problems, Scenario, load};
 
 use super::input::parse_overrides;
+use super::progress::progress;
 use super::{Context, Format, output, style};
 
 /// More are a search, and nobody reads such a table.
@@ -39,7 +38,7 @@ struct Job {
 /// Compares; fails when nothing fits.
 pub(crate) fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let jobs = jobs(args, context)?;
-    let progress = progress(jobs.len(), context);
+    let progress = progress(Some(jobs.len()), "simulating", context);
     let candidates: Vec<Candidate> = jobs
         .into_par_iter()
         .map(|job| {
@@ -168,17 +167,6 @@ fn split(values: &str) -> Vec<&str> {
     }
     parts.push(values[start..].trim());
     parts
-}
-
-fn progress(count: usize, context: &Context) -> ProgressBar {
-    if context.quiet || count < 2 || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(count as u64), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("simulating {pos}/{len} {bar:40} {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 #[cfg(test)]

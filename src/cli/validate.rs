@@ -2,10 +2,8 @@
 
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stepcast::report::validation;
@@ -13,6 +11,7 @@ use stepcast::spec::{Problem, Problems, published_runs};
 use stepcast::validate::{Assignment, CaseFile, Entry, read_runs, validate};
 
 use super::calibrate::read_tables;
+use super::progress::progress;
 use super::{Context, Format, data, diagnostics, output, style};
 
 /// What a table of runs looks like.
@@ -66,7 +65,7 @@ pub(crate) fn run(args: &ValidateArgs, context: &Context) -> anyhow::Result<Exit
     for assumption in assumed {
         diagnostics::warn(context, assumption);
     }
-    let progress = progress(entries.len(), context);
+    let progress = progress(Some(entries.len()), "validating", context);
     let validation = validate(&context.sources, &entries, &|| progress.inc(1));
     progress.finish_and_clear();
     if let Some(path) = &args.report {
@@ -149,15 +148,4 @@ fn write_scenarios(entries: &[Entry], folder: &Path) -> anyhow::Result<()> {
         output::write_file(&path, |file| file.write_all(text.as_bytes()))?;
     }
     Ok(())
-}
-
-fn progress(count: usize, context: &Context) -> ProgressBar {
-    if context.quiet || count < 2 || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(count as u64), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("validating {pos}/{len} {bar:40} {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

@@ -5,10 +5,9 @@
 //! `bias_time_weighted`.
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stepcast::calibrate::{Fault, KINDS, LearnOptions, Table, kinds_of};
@@ -16,6 +15,7 @@ use stepcast::spec::{Fit, LearnedModel, Problem, Problems, Residuals};
 
 use super::residuals::{csv, percent, text};
 use super::{CostKind, hardware, read_tables, refused, tell};
+use crate::cli::progress::progress;
 use crate::cli::{Context, Format, diagnostics, output};
 
 /// Arguments of `calibrate`.
@@ -60,7 +60,7 @@ pub(super) fn run(args: &LearnArgs, context: &Context) -> anyhow::Result<ExitCod
         }
     }
     let options = LearnOptions { gpu: args.gpu.clone(), keep_rows: args.keep_rows };
-    let bar = progress(context);
+    let bar = progress(None, "models", context);
     let mut models: Vec<(String, LearnedModel)> = Vec::new();
     let mut faults: Vec<Fault> = Vec::new();
     for kind in KINDS {
@@ -180,15 +180,4 @@ fn print(fits: &[Fit], context: &Context) -> anyhow::Result<()> {
         Format::Text => text(&header, &cells(percent), 4),
     })?;
     Ok(())
-}
-
-fn progress(context: &Context) -> ProgressBar {
-    if context.quiet || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("{spinner} {pos} models, {elapsed}: {msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

@@ -6,9 +6,7 @@
 //! `machine_error` (one sigma), and `left_out`.
 
 use clap::Args;
-use indicatif::ProgressBar;
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stepcast::analysis::Errors;
@@ -17,6 +15,7 @@ use stepcast::validate::{Assignment, Entry, KNOBS, Knob, Part, RunFit, fit_runs,
 
 use super::read_tables;
 use super::residuals::{percent, text};
+use crate::cli::progress::progress;
 use crate::cli::{Context, Format, diagnostics, output};
 
 /// Arguments of `calibrate runs`.
@@ -56,10 +55,7 @@ pub(super) fn run(args: &RunsArgs, context: &Context) -> anyhow::Result<ExitCode
     for assumption in assumed {
         diagnostics::warn(context, assumption);
     }
-    let progress = match context.quiet || !io::stderr().is_terminal() {
-        true => ProgressBar::hidden(),
-        false => ProgressBar::new_spinner().with_message("simulating"),
-    };
+    let progress = progress(None, "simulations", context);
     let fit = fit_runs(&context.sources, &entries, &knobs, &|| progress.inc(1));
     progress.finish_and_clear();
     for reason in &fit.left_out {
