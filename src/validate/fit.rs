@@ -142,7 +142,7 @@ pub struct RunFit {
     /// Errors on these, before and after.
     pub held_out_errors: [Option<Errors>; 2],
     /// Error, one sigma, that predictions of the machine still have in common: the median error of
-    /// the runs that were held out, [`LEAST_ERROR`] at least.
+    /// the runs that were held out, 2 % at least.
     pub machine_error: Option<f64>,
     /// Runs without a scenario or a prediction, with the reason.
     pub left_out: Vec<String>,
