@@ -277,11 +277,11 @@ impl Fitter<'_> {
                 (knob.set)(&mut scenario, value);
             }
             (self.done)();
-            // What ran once runs with other rates too.
-            let prediction = simulate(&scenario, Detail::Folded).ok()?;
-            Some((sample.measured.value(), prediction.summary.step_time_s))
+            // A step that cannot be simulated with these numbers ends the search there.
+            let prediction = simulate(&scenario, Detail::Folded);
+            let predicted = prediction.map_or(f64::NAN, |it| it.summary.step_time_s);
+            (sample.measured.value(), predicted)
         };
-        let pairs: Vec<Option<(f64, f64)>> = samples.par_iter().map(pair).collect();
-        pairs.into_iter().flatten().collect()
+        samples.par_iter().map(pair).collect()
     }
 }

@@ -91,21 +91,15 @@ impl<'a> Reader<'a> {
         let text = |column: &str| row.text(column).unwrap_or_default().to_owned();
         let line = format!("{}:{}", row.table.name, row.line);
         let id = row.text("id").map_or(line, str::to_owned);
-        let step_time = row.is_whole().and_then(|()| row.number("step_time_s"));
-        let positive = step_time.clone().is_ok_and(|seconds| seconds > 0.0);
         let mut assumed = Vec::new();
-        let scenario = match step_time {
-            Err(fault) => Err(fault.message),
-            Ok(_) if !positive => Err("step_time_s must be above 0".to_owned()),
-            Ok(_) => self.scenario(row, &mut assumed).map_err(|fault| fault.message),
-        };
-        let seconds = if positive { row.number("step_time_s").unwrap_or(0.0) } else { 0.0 };
-        let peak_memory = row
-            .number("peak_mem_gib")
-            .ok()
-            .filter(|gib| *gib > 0.0)
-            .zip(row.text("mem_kind").and_then(MemoryKind::of))
-            .map(|(gib, kind)| (Bytes::new(gib * f64::from(1 << 30)), kind));
+        let measured = measured(row);
+        let scenario = measured
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|_| self.scenario(row, &mut assumed))
+            .map_err(|fault| fault.message);
+        // A row without a time stays, with its reason and no time.
+        let nothing = Measured { step_time: Seconds::ZERO, peak_memory: None };
         Entry {
             id,
             family: text("family"),
@@ -113,7 +107,7 @@ impl<'a> Reader<'a> {
             quality: text("quality"),
             scenario,
             assumed,
-            measured: Measured { step_time: Seconds::new(seconds), peak_memory },
+            measured: measured.unwrap_or(nothing),
         }
     }
 
@@ -178,4 +172,28 @@ fn machine_of(row: &Row<'_>, assumed: &mut Vec<String>) -> String {
         return "dgx-a100-4hdr".to_owned();
     }
     name.to_owned()
+}
+
+/// What was measured of a row.
+fn measured(row: &Row<'_>) -> Result<Measured, Fault> {
+    row.is_whole()?;
+    let seconds = row.number("step_time_s")?;
+    if seconds <= 0.0 {
+        return Err(row.fault("step_time_s must be above 0"));
+    }
+    let step_time = Seconds::new(seconds);
+    let kind = match row.text("mem_kind") {
+        None | Some("unknown") => None,
+        Some(word) => Some(MemoryKind::of(word).ok_or_else(|| {
+            row.fault(format!("mem_kind is `{word}`: allocated, reserved, rank0 or nvidia-smi"))
+        })?),
+    };
+    let (Some(kind), Some(_)) = (kind, row.text("peak_mem_gib")) else {
+        return Ok(Measured { step_time, peak_memory: None });
+    };
+    let gib = row.number("peak_mem_gib")?;
+    if gib <= 0.0 {
+        return Err(row.fault("peak_mem_gib must be above 0"));
+    }
+    Ok(Measured { step_time, peak_memory: Some((Bytes::new(gib * f64::from(1 << 30)), kind)) })
 }

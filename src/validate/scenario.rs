@@ -51,10 +51,10 @@ impl Described<'_> {
         let mut scenario = Toml::new();
         let mut set = |key: &str, value: Value| scenario.insert(key.to_owned(), value);
         set("model", Value::Table(self.model(assumed)?));
-        set("cluster", Value::Table(self.cluster()?));
+        set("cluster", Value::Table(self.cluster(assumed)?));
         set("stack", Value::Table(self.stack()?));
         set("plan", Value::Table(self.plan(assumed)?));
-        set("training", Value::Table(self.training()?));
+        set("training", Value::Table(self.training(assumed)?));
         if let Some(fit) = self.fit {
             set("fit", text(fit));
         }
@@ -136,7 +136,7 @@ impl Described<'_> {
         Ok(vocabulary.div_ceil(multiple) * multiple)
     }
 
-    fn cluster(&self) -> Result<Toml, Fault> {
+    fn cluster(&self, assumed: &mut Vec<String>) -> Result<Toml, Fault> {
         let row = self.row;
         let gpus = row.count("gpus")? as u64;
         let mut cluster = Toml::new();
@@ -156,6 +156,7 @@ impl Described<'_> {
             && gpus.is_multiple_of(RACK_OF_POWERS)
         {
             set("scale_up_domain_size", number(RACK_OF_POWERS));
+            assumed.push(format!("{RACK_OF_POWERS} GPUs of each rack of 72 are used"));
         }
         Ok(cluster)
     }
@@ -228,7 +229,11 @@ impl Described<'_> {
         // Gathers and scatters pipeline with products, all-reduces do not: Megatron-core has
         // --tp-comm-overlap under sequence parallelism only. It refuses experts without it.
         let pipelines = self.flag("tp_overlap")? == Some(true) || self.has_experts();
-        let is_cut = pipelines || self.flag("sequence_parallel")?.unwrap_or(false);
+        let is_told = self.flag("sequence_parallel")?.unwrap_or(false);
+        if pipelines && !is_told && self.plan_count("tp")? > 1 {
+            assumed.push("sequence parallelism, where experts or tp overlap need it".to_owned());
+        }
+        let is_cut = pipelines || is_told;
         set("sequence_parallel", Value::Boolean(is_cut && self.plan_count("tp")? > 1));
         set("recompute", text(self.recompute()));
         self.expert_axes(&mut plan)?;
@@ -271,7 +276,7 @@ impl Described<'_> {
         Ok(Spread::Uneven((0..chunks).map(|chunk| few + u64::from(has_more(chunk))).collect()))
     }
 
-    fn training(&self) -> Result<Toml, Fault> {
+    fn training(&self, assumed: &mut Vec<String>) -> Result<Toml, Fault> {
         let row = self.row;
         let mut training = Toml::new();
         let mut set = |key: &str, value: Value| training.insert(key.to_owned(), value);
@@ -285,6 +290,7 @@ impl Described<'_> {
         let is_nemotron = row.text("model").is_some_and(|it| it.contains("Nemotron"));
         if self.stack == "nemo-2024" && is_gpt && !is_nemotron {
             set("dropout", Value::Boolean(true));
+            assumed.push("dropout runs, as in recipes of the stack".to_owned());
         }
         Ok(training)
     }

@@ -46,18 +46,21 @@ fn rows_that_cannot_be_simulated_are_told_and_counted() {
         row("no-stack", [2, 1, 4, 1], 3.0).replace("megatron-core", "jax-llm"),
         row("no-gpu", [2, 1, 4, 1], 3.0).replace("H100-SXM-80GB", "TPU-v5p"),
         row("words", [2, 1, 4, 1], 3.0).replace("4096,14336", "wide,14336"),
+        row("peak", [2, 1, 4, 1], 3.0).replace(",40,allocated", ",much,allocated"),
+        row("kind", [2, 1, 4, 1], 3.0).replace(",40,allocated", ",40,somewhere"),
     ];
     let path = file(&folder, &rows);
     let output = stepcast().args(["validate", "--format", "json"]).arg(&path).output().unwrap();
     assert!(output.status.success());
     let answer = json(&output.stdout);
     assert_eq!(answer["overall"]["n"], 1);
-    assert_eq!(answer["overall"]["problem_count"], 5);
+    assert_eq!(answer["overall"]["problem_count"], 7);
     let runs = answer["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 6);
+    assert_eq!(runs.len(), 8);
     assert!(runs[0]["problem"].is_null() && runs[0]["predicted_step_time_s"].as_f64() > Some(0.0));
     assert!(runs[0]["predicted_peak_bytes"].as_u64() > Some(1 << 30));
-    for (run, word) in runs[1..].iter().zip(["step_time_s", "tp", "jax-llm", "TPU-v5p", "hidden"]) {
+    let words = ["step_time_s", "tp", "jax-llm", "TPU-v5p", "hidden", "peak_mem_gib", "mem_kind"];
+    for (run, word) in runs[1..].iter().zip(words) {
         let problem = run["problem"].as_str().unwrap();
         assert!(problem.contains(word), "{problem}");
         assert!(run["predicted_step_time_s"].is_null());
