@@ -5,9 +5,11 @@
 
 mod breakdown;
 mod labels;
+mod recorded;
 
 pub use breakdown::{Breakdown, Traffic};
 pub use labels::{LabelId, Labels};
+pub use recorded::{Call, Frame, FrameKind, Meeting, StepMark};
 
 use crate::units::{Bytes, Instant};
 use crate::work::{Axis, Class, Pass};
@@ -21,6 +23,17 @@ pub enum Lane {
     Compute,
     /// A communication stream along an axis; several of one axis are numbered.
     Communication(Axis, u8),
+    /// A host thread of a recorded process, numbered in order of first sight.
+    Thread(u32),
+    /// A stream of a recorded device, numbered in order of first sight.
+    Stream(u32),
+}
+
+impl Lane {
+    /// Whether it shows the host.
+    pub const fn is_host(self) -> bool {
+        matches!(self, Self::Host | Self::Thread(_))
+    }
 }
 
 /// Which forward or backward of the pipeline a span belongs to.
@@ -57,12 +70,25 @@ pub struct Span {
     pub label: LabelId,
     /// What it counts as.
     pub class: Class,
+    /// What a host span asked of the device; `None` on devices and for other work of the host.
+    pub call: Option<Call>,
     /// The forward or backward it belongs to, if any.
     pub task: Option<Task>,
     /// Bytes on the wire or in memory as the work counts them; zero when it has none.
     pub bytes: Bytes,
     /// Index into [`Timeline::breakdowns`] when the span stands for many kernels.
     pub breakdown: Option<u32>,
+}
+
+impl Span {
+    /// The time in which it holds its lane. A kernel that communicates is on the device while it
+    /// waits for the other members, everything else from its start.
+    pub fn occupied(&self) -> (Instant, Instant) {
+        match self.class {
+            Class::Communication(_) => (self.ready.min(self.start), self.end),
+            _ => (self.start, self.end),
+        }
+    }
 }
 
 /// One rank (or one device of a trace).
@@ -110,6 +136,15 @@ pub struct Timeline {
     pub arrows: Vec<Arrow>,
     /// Contents of spans that stand for many kernels.
     pub breakdowns: Vec<Breakdown>,
+    /// What the host was inside of: operators, annotations, Python functions. Of recordings only;
+    /// by process and thread, in order of their starts, the outer ones first.
+    pub frames: Vec<Frame>,
+    /// Training steps that a recording marks; none when it marks none.
+    pub steps: Vec<StepMark>,
+    /// Device spans of several processes that are one collective.
+    pub meetings: Vec<Meeting>,
+    /// Names of recorded threads and streams.
+    pub lane_names: Vec<(u32, Lane, LabelId)>,
     /// Names.
     pub labels: Labels,
 }

@@ -32,6 +32,10 @@ pub enum Class {
     Communication(Axis),
     /// Work of the host that the device waits for.
     Host,
+    /// Copies and fills by the copy engines or their calls, as traces list them.
+    Copy,
+    /// Kernels of a trace that nobody knows the purpose of.
+    OtherKernel,
 }
 
 impl Class {
@@ -60,6 +64,8 @@ impl Class {
             Self::Optimizer => "optimizer",
             Self::Communication(axis) => axis.name(),
             Self::Host => "host",
+            Self::Copy => "copy",
+            Self::OtherKernel => "other_kernel",
         }
     }
 }

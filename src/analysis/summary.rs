@@ -241,6 +241,7 @@ mod tests {
                 class,
                 task: None,
                 bytes: Bytes::new(1e9),
+                call: None,
                 breakdown: None,
             });
         }

@@ -156,8 +156,8 @@ fn marks(timeline: &Timeline, rows: &[(u32, String)], windows: &[Window]) -> Vec
     for span in &timeline.spans {
         let Some(&row) = row_of.get(&span.process) else { continue };
         let mark = match span.lane {
-            Lane::Host => continue,
-            Lane::Compute => Mark::of(span),
+            Lane::Host | Lane::Thread(_) => continue,
+            Lane::Compute | Lane::Stream(_) => Mark::of(span),
             Lane::Communication(..) => Mark::Communication,
         };
         for (window, cells) in windows.iter().zip(&mut cells[row]) {

@@ -137,9 +137,9 @@ impl Events<'_> {
         let label = self.timeline.labels.name(span.label);
         let (pid, tid) = (self.rank(span.process), thread(span.lane));
         let (category, name) = match span.lane {
-            Lane::Host if correlation != 0 => ("cuda_runtime", label.to_owned()),
-            Lane::Host => ("cpu_op", label.to_owned()),
-            Lane::Compute => ("kernel", label.to_owned()),
+            Lane::Host | Lane::Thread(_) if correlation != 0 => ("cuda_runtime", label.to_owned()),
+            Lane::Host | Lane::Thread(_) => ("cpu_op", label.to_owned()),
+            Lane::Compute | Lane::Stream(_) => ("kernel", label.to_owned()),
             Lane::Communication(..) => ("kernel", format!("nccl:{label}")),
         };
         write!(

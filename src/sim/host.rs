@@ -3,6 +3,7 @@
 use super::run::Engine;
 use super::state::{Host, Queued};
 use crate::program::{Action, Launch, Step};
+use crate::timeline::Call;
 use crate::units::{Instant, Seconds};
 
 impl<'a> Engine<'a> {
@@ -27,7 +28,7 @@ impl<'a> Engine<'a> {
                     if self.machine.host.is_some() && *time > Seconds::ZERO {
                         let start = self.ranks[rank].host_time;
                         self.ranks[rank].host_time = start + *time;
-                        self.recorder.host(rank, label, start, start + *time);
+                        self.recorder.host(rank, label, None, start, start + *time);
                     }
                 }
                 Step::Synchronize { label, event } => {
@@ -40,7 +41,8 @@ impl<'a> Engine<'a> {
                     state.next_step += 1;
                     if recorded > state.host_time {
                         let start = std::mem::replace(&mut state.host_time, recorded);
-                        self.recorder.host(rank, label, start, recorded);
+                        let call = Some(Call::SynchronizeEvent);
+                        self.recorder.host(rank, label, call, start, recorded);
                     }
                 }
             }

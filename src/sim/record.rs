@@ -3,7 +3,7 @@
 use super::state::Queued;
 use super::{Costs, Record};
 use crate::program::{Action, EventId, Program, Step, Stream};
-use crate::timeline::{Arrow, LabelId, Lane, Process, Span, SpanId, Timeline};
+use crate::timeline::{Arrow, Call, LabelId, Lane, Process, Span, SpanId, Timeline};
 use crate::units::{Bytes, Instant};
 use crate::work::Class;
 
@@ -80,10 +80,17 @@ impl Recorder {
     }
 
     /// The host was busy.
-    pub(super) fn host(&mut self, rank: usize, label: &str, start: Instant, end: Instant) {
+    pub(super) fn host(
+        &mut self,
+        rank: usize,
+        label: &str,
+        call: Option<Call>,
+        start: Instant,
+        end: Instant,
+    ) {
         if self.record >= Record::Devices {
             let label = self.timeline.labels.intern(label);
-            self.push_host(rank, label, start, end);
+            self.push_host(rank, label, call, start, end);
         }
     }
 
@@ -100,7 +107,7 @@ impl Recorder {
         }
         let label = self.label(action);
         let span = self.next_span();
-        self.push_host(rank, label, start, end);
+        self.push_host(rank, label, Some(Call::Launch), start, end);
         Some(span)
     }
 
@@ -112,7 +119,14 @@ impl Recorder {
         }
     }
 
-    fn push_host(&mut self, rank: usize, label: LabelId, start: Instant, end: Instant) {
+    fn push_host(
+        &mut self,
+        rank: usize,
+        label: LabelId,
+        call: Option<Call>,
+        start: Instant,
+        end: Instant,
+    ) {
         self.timeline.spans.push(Span {
             process: rank as u32,
             lane: Lane::Host,
@@ -122,6 +136,7 @@ impl Recorder {
             launched: start,
             label,
             class: Class::Host,
+            call,
             task: None,
             bytes: Bytes::ZERO,
             breakdown: None,
@@ -160,6 +175,7 @@ impl Recorder {
             launched: queued.launched,
             label: self.label(queued.launch.action),
             class,
+            call: None,
             task: queued.launch.task,
             bytes,
             breakdown,
@@ -199,6 +215,7 @@ impl Recorder {
             launched: queued.launched,
             label: self.label(queued.launch.action),
             class: work.class(),
+            call: None,
             task: queued.launch.task,
             bytes: work.bytes(),
             breakdown: None,

@@ -28,10 +28,13 @@ pub enum Axis {
     Dp,
     /// Pipeline parallelism, the tied embeddings' all-reduce included.
     Pp,
+    /// Communication of a trace, which does not say along which axis it is.
+    #[serde(skip)]
+    Unstated,
 }
 
 impl Axis {
-    /// All axes, in the order in which reports list them.
+    /// All axes of plans, in the order in which reports list them.
     pub const ALL: [Self; 5] = [Self::Tp, Self::Dp, Self::Pp, Self::Cp, Self::Ep];
 
     /// Name as in plans and reports.
@@ -42,6 +45,7 @@ impl Axis {
             Self::Ep => "ep",
             Self::Dp => "dp",
             Self::Pp => "pp",
+            Self::Unstated => "communication",
         }
     }
 }

@@ -116,6 +116,7 @@ fn small() -> Timeline {
             class,
             task: (lane != Lane::Host).then_some(task),
             bytes: Bytes::new(4096.0),
+            call: None,
             breakdown: None,
         });
     }

@@ -51,7 +51,7 @@ impl<'a> Lanes<'a> {
             match span.lane {
                 Lane::Compute if span.end > span.start => lanes.compute.push(span),
                 Lane::Communication(axis, _) => lanes.communication.push((axis, span)),
-                Lane::Compute | Lane::Host => {}
+                Lane::Compute | Lane::Host | Lane::Thread(_) | Lane::Stream(_) => {}
             }
         }
         all

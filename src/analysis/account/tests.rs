@@ -28,6 +28,7 @@ fn push(timeline: &mut Timeline, lane: Lane, class: Class, times: [u64; 4]) {
         class,
         task: None,
         bytes: Bytes::ZERO,
+        call: None,
         breakdown: None,
     });
 }

@@ -13,6 +13,9 @@ pub(super) fn thread(lane: Lane) -> u32 {
             // 256 numbers an axis, behind host and compute.
             256 * (order + 1) + u32::from(number)
         }
+        // Behind all of a simulation: threads, then streams.
+        Lane::Thread(number) => 0x1_0000_u32.saturating_add(number),
+        Lane::Stream(number) => 0x2_0000_u32.saturating_add(number),
     }
 }
 
@@ -23,6 +26,8 @@ pub(super) fn title(lane: Lane) -> String {
         Lane::Host => return "host".to_owned(),
         Lane::Compute => return "compute".to_owned(),
         Lane::Communication(axis, number) => (axis, number),
+        Lane::Thread(number) => return format!("thread {number}"),
+        Lane::Stream(number) => return format!("stream {number}"),
     };
     let name = axis.name();
     match (axis, number) {

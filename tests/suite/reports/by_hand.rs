@@ -148,6 +148,7 @@ impl Builder {
             class,
             task,
             bytes: Bytes::new(if lane == Lane::Host { 0.0 } else { 64e6 }),
+            call: None,
             breakdown: None,
         });
         SpanId(self.timeline.spans.len() as u32 - 1)
