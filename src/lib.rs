@@ -37,6 +37,7 @@ pub mod sim;
 pub mod spec;
 pub mod timeline;
 pub mod topology;
+pub mod trace;
 pub mod units;
 pub mod validate;
 pub mod work;

@@ -1,0 +1,93 @@
+//! What recordings say beside spans: calls, frames, steps, collectives over ranks.
+
+use super::{LabelId, SpanId};
+use crate::units::Instant;
+
+/// What a call of the host asked of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// A kernel, a graph of kernels, or a fill, put on a stream.
+    Launch,
+    /// A copy, put on a stream; the call may wait for it.
+    Copy,
+    /// Waiting for a stream.
+    SynchronizeStream,
+    /// Waiting for an event.
+    SynchronizeEvent,
+    /// Waiting for everything on the device.
+    SynchronizeDevice,
+    /// An event put on a stream.
+    RecordEvent,
+    /// A stream told to wait for an event.
+    WaitEvent,
+    /// Device memory asked for from the driver.
+    Allocate,
+    /// Device memory given back to the driver, which waits for the device.
+    Free,
+    /// Questions and settings.
+    Other,
+}
+
+impl Call {
+    /// Whether the call exists to wait for the device.
+    pub const fn is_synchronization(self) -> bool {
+        matches!(self, Self::SynchronizeStream | Self::SynchronizeEvent | Self::SynchronizeDevice)
+    }
+
+    /// Whether it puts work on a stream.
+    pub const fn puts_work(self) -> bool {
+        matches!(self, Self::Launch | Self::Copy)
+    }
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrameKind {
+    /// An operator of the framework.
+    Operator,
+    /// A range that somebody named.
+    Annotation,
+    /// A function of Python, named `file.py(line): function`.
+    Python,
+}
+
+/// A stretch in which a host thread was inside of something; frames of a thread nest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Index into [`super::Timeline::processes`].
+    pub process: u32,
+    /// Number of the thread, as in [`super::Lane::Thread`].
+    pub thread: u32,
+    /// What it is.
+    pub kind: FrameKind,
+    /// Start.
+    pub start: Instant,
+    /// End.
+    pub end: Instant,
+    /// Its name.
+    pub label: LabelId,
+}
+
+/// A training step of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepMark {
+    /// Index into [`super::Timeline::processes`].
+    pub process: u32,
+    /// Number that the recording gives it.
+    pub number: u64,
+    /// Start, on the host.
+    pub start: Instant,
+    /// End, on the host.
+    pub end: Instant,
+}
+
+/// One collective: the device spans of its members, one a process, in order of processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    /// Name of the communicator.
+    pub communicator: LabelId,
+    /// How many collectives of this communicator came before, from 0.
+    pub sequence: u32,
+    /// Device spans.
+    pub members: Vec<SpanId>,
+}

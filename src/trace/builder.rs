@@ -1,0 +1,360 @@
+//! From events in any order to a recording.
+
+mod finish;
+mod link;
+#[cfg(test)]
+mod tests;
+
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+
+use super::{Classes, KernelClass, call};
+use crate::timeline::{Call, FrameKind, LabelId, Labels};
+use crate::work::{Axis, Class, CollectiveKind};
+
+/// Kind of work on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A kernel.
+    Kernel,
+    /// A copy by copy engines.
+    Copy,
+    /// A fill.
+    Fill,
+}
+
+/// Work on a device.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceEvent<'a> {
+    /// Kind.
+    pub kind: DeviceKind,
+    /// Number of the device.
+    pub device: u64,
+    /// Number of the stream as the trace gives it.
+    pub stream: i64,
+    /// Name.
+    pub name: &'a str,
+    /// Start, on the recorder's clock.
+    pub start_ns: i64,
+    /// End.
+    pub end_ns: i64,
+    /// Tells the launches of one context apart.
+    pub correlation: Option<u64>,
+    /// In which correlations are unique: a process, or 0.
+    pub context: u64,
+    /// Bytes of a copy or fill.
+    pub bytes: Option<u64>,
+    /// What a collective says of itself.
+    pub collective: Option<CollectiveArguments<'a>>,
+}
+
+/// Arguments of a collective, as PyTorch writes them on NCCL kernels.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CollectiveArguments<'a> {
+    /// The operation (`allreduce`, `_allgather_base`, …).
+    pub name: Option<&'a str>,
+    /// Elements put in.
+    pub elements_in: Option<u64>,
+    /// Elements got out.
+    pub elements_out: Option<u64>,
+    /// Format of elements (`Float`, `BFloat16`, …).
+    pub dtype: Option<&'a str>,
+    /// Ranks of the group.
+    pub group_size: Option<u64>,
+    /// Name of the process group.
+    pub group: Option<&'a str>,
+    /// Number of the collective in its group.
+    pub sequence: Option<u64>,
+}
+
+/// A call of the runtime or driver.
+#[derive(Clone, Copy, Debug)]
+pub struct HostCall<'a> {
+    /// Process on the host.
+    pub pid: u64,
+    /// Thread.
+    pub thread: u64,
+    /// Name of the call.
+    pub name: &'a str,
+    /// Start.
+    pub start_ns: i64,
+    /// End.
+    pub end_ns: i64,
+    /// The launches it made bear it too.
+    pub correlation: Option<u64>,
+    /// In which correlations are unique.
+    pub context: u64,
+}
+
+/// An operator, annotation or function on a thread.
+#[derive(Clone, Copy, Debug)]
+pub struct HostFrame<'a> {
+    /// Process on the host.
+    pub pid: u64,
+    /// Thread.
+    pub thread: u64,
+    /// Kind.
+    pub kind: FrameKind,
+    /// Name.
+    pub name: &'a str,
+    /// Start.
+    pub start_ns: i64,
+    /// End.
+    pub end_ns: i64,
+}
+
+/// What the recorder says of a synchronisation, beside the call that asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Synchronization {
+    /// Whether a stream waits, and not the host.
+    pub stream_waits: bool,
+    /// Device.
+    pub device: u64,
+    /// For a stream that waits, which; for the host, the stream waited for.
+    pub stream: Option<i64>,
+    /// The stream on which the event was recorded.
+    pub event_stream: Option<i64>,
+    /// Correlation of the call that recorded the event.
+    pub record: Option<u64>,
+    /// When it was asked.
+    pub start_ns: i64,
+    /// Correlation of the call that asked.
+    pub correlation: Option<u64>,
+    /// In which correlations are unique.
+    pub context: u64,
+}
+
+/// Collects events of one file and makes a recording of them.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    classes: &'a Classes,
+    file: String,
+    labels: Labels,
+    /// What a label means as a kernel and as a call, found once a name.
+    kernels: FxHashMap<LabelId, KernelClass>,
+    calls: FxHashMap<LabelId, Call>,
+    device_events: Vec<Device>,
+    host_calls: Vec<Host>,
+    frames: Vec<RawFrame>,
+    operators: Vec<(u32, Vec<Vec<u64>>, Vec<String>)>,
+    synchronizations: Vec<Synchronization>,
+    collectives: Vec<RawCollective>,
+    memory: Vec<(u64, i64, f64)>,
+    steps: Vec<(u64, i64, i64)>,
+    threads: Interned<(u64, u64)>,
+    thread_names: BTreeMap<(u64, u64), String>,
+    device_names: BTreeMap<u64, String>,
+    rank: Option<u64>,
+    world_size: Option<u64>,
+    partial: Vec<String>,
+}
+
+/// Numbers in order of first sight.
+#[derive(Debug)]
+struct Interned<K> {
+    ids: FxHashMap<K, u32>,
+    keys: Vec<K>,
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Interned<K> {
+    fn new() -> Self {
+        Self { ids: FxHashMap::default(), keys: Vec::new() }
+    }
+
+    fn id(&mut self, key: K) -> u32 {
+        *self.ids.entry(key).or_insert_with(|| {
+            self.keys.push(key);
+            (self.keys.len() - 1) as u32
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Device {
+    device: u64,
+    stream: i64,
+    start_ns: i64,
+    end_ns: i64,
+    label: LabelId,
+    class: Class,
+    correlation: Option<u64>,
+    context: u64,
+    bytes: u64,
+    collective: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Host {
+    thread: u32,
+    start_ns: i64,
+    end_ns: i64,
+    label: LabelId,
+    call: Call,
+    correlation: Option<u64>,
+    context: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RawFrame {
+    thread: u32,
+    kind: FrameKind,
+    start_ns: i64,
+    end_ns: i64,
+    label: LabelId,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RawCollective {
+    kind: Option<CollectiveKind>,
+    bytes: Option<f64>,
+    dtype: Option<LabelId>,
+    group: Option<LabelId>,
+    group_size: Option<u64>,
+    sequence: Option<u64>,
+}
+
+impl<'a> Builder<'a> {
+    /// For one file.
+    pub fn new(file: &str, classes: &'a Classes) -> Self {
+        Self {
+            classes,
+            file: file.to_owned(),
+            labels: Labels::default(),
+            kernels: FxHashMap::default(),
+            calls: FxHashMap::default(),
+            device_events: Vec::new(),
+            host_calls: Vec::new(),
+            frames: Vec::new(),
+            operators: Vec::new(),
+            synchronizations: Vec::new(),
+            collectives: Vec::new(),
+            memory: Vec::new(),
+            steps: Vec::new(),
+            threads: Interned::new(),
+            thread_names: BTreeMap::new(),
+            device_names: BTreeMap::new(),
+            rank: None,
+            world_size: None,
+            partial: Vec::new(),
+        }
+    }
+
+    /// Rank of the file, and ranks of the job.
+    pub fn rank(&mut self, rank: Option<u64>, world_size: Option<u64>) {
+        self.rank = rank.or(self.rank);
+        self.world_size = world_size.or(self.world_size);
+    }
+
+    /// Name of a device.
+    pub fn device_name(&mut self, device: u64, name: &str) {
+        self.device_names.insert(device, name.to_owned());
+    }
+
+    /// Name of a thread.
+    pub fn thread_name(&mut self, pid: u64, thread: u64, name: &str) {
+        self.thread_names.insert((pid, thread), name.to_owned());
+    }
+
+    /// Something is wrong with the file, so that the recording is partial.
+    pub fn partial(&mut self, what: String) {
+        self.partial.push(what);
+    }
+
+    /// Work on a device.
+    pub fn device_event(&mut self, event: DeviceEvent<'_>) {
+        let label = self.labels.intern(event.name);
+        let known = match event.kind {
+            DeviceKind::Kernel => {
+                *self.kernels.entry(label).or_insert_with(|| self.classes.class(event.name))
+            }
+            DeviceKind::Copy | DeviceKind::Fill => {
+                KernelClass { class: Class::Copy, operation: None }
+            }
+        };
+        let communicates = known.class == Class::Communication(Axis::Unstated);
+        let collective = communicates.then(|| {
+            let arguments = event.collective.unwrap_or_default();
+            let raw = self.collective(&arguments, known.operation);
+            self.collectives.push(raw);
+            (self.collectives.len() - 1) as u32
+        });
+        self.device_events.push(Device {
+            device: event.device,
+            stream: event.stream,
+            start_ns: event.start_ns,
+            end_ns: event.end_ns.max(event.start_ns),
+            label,
+            class: known.class,
+            correlation: event.correlation,
+            context: event.context,
+            bytes: event.bytes.unwrap_or(0),
+            collective,
+        });
+    }
+
+    fn collective(
+        &mut self,
+        arguments: &CollectiveArguments<'_>,
+        by_name: Option<CollectiveKind>,
+    ) -> RawCollective {
+        let kind = arguments.name.and_then(link::operation).or(by_name);
+        RawCollective {
+            kind,
+            bytes: link::collective_bytes(arguments, kind),
+            dtype: arguments.dtype.map(|dtype| self.labels.intern(dtype)),
+            group: arguments.group.map(|group| self.labels.intern(group)),
+            group_size: arguments.group_size,
+            sequence: arguments.sequence,
+        }
+    }
+
+    /// A call of the runtime or driver.
+    pub fn host_call(&mut self, host: HostCall<'_>) {
+        let label = self.labels.intern(host.name);
+        let call = *self.calls.entry(label).or_insert_with(|| call(host.name));
+        let thread = self.threads.id((host.pid, host.thread));
+        self.host_calls.push(Host {
+            thread,
+            start_ns: host.start_ns,
+            end_ns: host.end_ns.max(host.start_ns),
+            label,
+            call,
+            correlation: host.correlation,
+            context: host.context,
+        });
+    }
+
+    /// A frame of a thread; gives its number for [`Builder::operator`].
+    pub fn frame(&mut self, frame: HostFrame<'_>) -> u32 {
+        let label = self.labels.intern(frame.name);
+        let thread = self.threads.id((frame.pid, frame.thread));
+        self.frames.push(RawFrame {
+            thread,
+            kind: frame.kind,
+            start_ns: frame.start_ns,
+            end_ns: frame.end_ns.max(frame.start_ns),
+            label,
+        });
+        (self.frames.len() - 1) as u32
+    }
+
+    /// Shapes and formats of the arguments of an operator.
+    pub fn operator(&mut self, frame: u32, shapes: Vec<Vec<u64>>, dtypes: Vec<String>) {
+        self.operators.push((frame, shapes, dtypes));
+    }
+
+    /// What the recorder says of a synchronisation.
+    pub fn synchronization(&mut self, synchronization: Synchronization) {
+        self.synchronizations.push(synchronization);
+    }
+
+    /// A training step that the trace marks.
+    pub fn step(&mut self, number: u64, start_ns: i64, end_ns: i64) {
+        self.steps.push((number, start_ns, end_ns.max(start_ns)));
+    }
+
+    /// Memory allocated on a device from a point in time on.
+    pub fn memory(&mut self, device: u64, at_ns: i64, allocated_bytes: f64) {
+        self.memory.push((device, at_ns, allocated_bytes));
+    }
+}

@@ -1,0 +1,177 @@
+//! What kernels are, by their names: a table that users can put their own in front of.
+
+use regex::{RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::spec::Problem;
+use crate::work::{Axis, Class, CollectiveKind};
+
+/// The table that ships.
+const SHIPPED: &str = include_str!("kernel_classes.toml");
+
+/// What a kernel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelClass {
+    /// Its class.
+    pub class: Class,
+    /// The operation, of communication whose name says it.
+    pub operation: Option<CollectiveKind>,
+}
+
+/// Rules from names of kernels to classes; the first that matches counts.
+#[derive(Clone, Debug)]
+pub struct Classes {
+    patterns: RegexSet,
+    classes: Vec<KernelClass>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    rule: Vec<Rule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    class: Spanned<String>,
+    operation: Option<Spanned<String>>,
+    pattern: Spanned<String>,
+}
+
+impl Classes {
+    /// The table that ships.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test reads it.
+    pub fn shipped() -> Self {
+        Self::read("kernel_classes.toml", None).expect("the table that ships is right")
+    }
+
+    /// A user's table, `(file, text)`, in front of the one that ships.
+    ///
+    /// # Errors
+    ///
+    /// When the table is not TOML, or names a class, an operation or a pattern that is none.
+    pub fn with(file: &str, text: &str) -> Result<Self, Problem> {
+        Self::read(file, Some(text))
+    }
+
+    fn read(file: &str, own: Option<&str>) -> Result<Self, Problem> {
+        let mut classes = Vec::new();
+        let mut patterns = Vec::new();
+        let texts = own.map(|text| (file, text)).into_iter().chain([("shipped", SHIPPED)]);
+        for (file, text) in texts {
+            let table: Table = toml::from_str(text)
+                .map_err(|error| Problem::new("", format!("{file}: {}", error.message())))?;
+            for rule in table.rule {
+                classes.push(rule.class(file, text)?);
+                rule.check_pattern(file, text)?;
+                patterns.push(rule.pattern.into_inner());
+            }
+        }
+        let patterns = RegexSetBuilder::new(&patterns)
+            .case_insensitive(true)
+            .size_limit(1 << 26)
+            .build()
+            .map_err(|error| Problem::new("", format!("{file}: {error}")))?;
+        Ok(Self { patterns, classes })
+    }
+
+    /// What a kernel of this name is.
+    pub fn class(&self, name: &str) -> KernelClass {
+        // A set gives its matches in order of the rules.
+        match self.patterns.matches(name).iter().next() {
+            Some(rule) => self.classes[rule],
+            None => KernelClass { class: Class::OtherKernel, operation: None },
+        }
+    }
+}
+
+impl Rule {
+    fn class(&self, file: &str, text: &str) -> Result<KernelClass, Problem> {
+        let communication = Class::Communication(Axis::Unstated);
+        let known: Vec<Class> =
+            Class::COMPUTE.into_iter().chain([communication, Class::OtherKernel]).collect();
+        let name = self.class.get_ref();
+        let Some(class) = known.iter().copied().find(|class| class.name() == name) else {
+            let names: Vec<&str> = known.iter().map(|class| class.name()).collect();
+            let what = format!("no class `{name}`; there are {}", names.join(", "));
+            return Err(wrong(file, text, &self.class, &what));
+        };
+        let Some(operation) = &self.operation else {
+            return Ok(KernelClass { class, operation: None });
+        };
+        let name = operation.get_ref();
+        let known = CollectiveKind::ALL.into_iter().find(|kind| kind.name() == name);
+        if known.is_none() || class != communication {
+            let names = CollectiveKind::ALL.map(CollectiveKind::name).join(", ");
+            let what = format!("no operation `{name}` of communication; there are {names}");
+            return Err(wrong(file, text, operation, &what));
+        }
+        Ok(KernelClass { class, operation: known })
+    }
+
+    fn check_pattern(&self, file: &str, text: &str) -> Result<(), Problem> {
+        match regex::Regex::new(self.pattern.get_ref()) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let last = error.to_string();
+                let last = last.lines().last().unwrap_or("not a pattern").to_owned();
+                Err(wrong(file, text, &self.pattern, &last))
+            }
+        }
+    }
+}
+
+/// A problem with the line of a value.
+fn wrong(file: &str, text: &str, value: &Spanned<String>, what: &str) -> Problem {
+    let line = text.get(..value.span().start).map_or(0, |before| before.matches('\n').count()) + 1;
+    Problem::new("", format!("{file}:{line}: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_of_several_makers_find_their_classes() {
+        let classes = Classes::shipped();
+        let communication = Class::Communication(Axis::Unstated);
+        for (name, class) in [
+            ("ncclDevKernel_Generic(ncclDevKernelArgsStorage<4096ul>)", communication),
+            ("void dpsk::ep::internode::cached_notify<false>(int, int)", communication),
+            ("volta_sgemm_64x64_nt", Class::Gemm),
+            ("Cijk_Ailk_Bljk_HHS_BH_MT128x128x16", Class::Gemm),
+            ("void flash_fwd_kernel<Flash_fwd_kernel_traits<128>>", Class::Attention),
+            ("void cudnn::bn_fw_tr_1C11_kernel_NCHW<float>", Class::Norm),
+            ("void at::native::vectorized_elementwise_kernel<4>", Class::Elementwise),
+            ("my_very_own", Class::OtherKernel),
+        ] {
+            assert_eq!(classes.class(name).class, class, "{name}");
+        }
+        let reduce = classes.class("ncclKernel_AllReduce_RING_LL_Sum_float(ncclWorkElem)");
+        assert_eq!(reduce.operation, Some(CollectiveKind::AllReduce));
+    }
+
+    #[test]
+    fn a_table_of_ones_own_comes_first() {
+        let own = "[[rule]]\nclass = \"communication\"\npattern = 'my_very'\n";
+        let classes = Classes::with("own.toml", own).unwrap();
+        assert_eq!(classes.class("my_very_own").class, Class::Communication(Axis::Unstated));
+        assert_eq!(classes.class("volta_sgemm_64x64_nt").class, Class::Gemm);
+    }
+
+    #[test]
+    fn a_wrong_table_says_where() {
+        let check = |text: &str| Classes::with("own.toml", text).unwrap_err().to_string();
+        let class = check("[[rule]]\nclass = \"gem\"\npattern = 'a'\n");
+        assert!(class.contains("own.toml:2: no class `gem`"), "{class}");
+        let pattern = check("[[rule]]\nclass = \"gemm\"\npattern = '(a'\n");
+        assert!(pattern.contains("own.toml:3: "), "{pattern}");
+        let operation = "[[rule]]\nclass = \"gemm\"\noperation = \"all_reduce\"\npattern = 'a'\n";
+        assert!(check(operation).contains("own.toml:3: no operation"));
+    }
+}
