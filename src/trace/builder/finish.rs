@@ -321,7 +321,7 @@ impl Builder<'_> {
 }
 
 impl Places {
-    /// A point on the recorder's clock; what lies too far off for the simulated clock is at its end.
+    /// A point on the recorder's clock; what is too far off for the simulated clock is at its end.
     fn instant(&self, at_ns: i64) -> Instant {
         let since = u64::try_from(at_ns.saturating_sub(self.origin_ns)).unwrap_or(0);
         Instant::from_ps(since.saturating_mul(1000))
