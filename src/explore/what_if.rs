@@ -7,7 +7,9 @@
 mod change;
 mod gpu;
 mod select;
+mod selection;
 
 pub use change::{CHANGES, Change, ChangeError};
 pub use gpu::GpuSwap;
 pub use select::Selector;
+pub use selection::{Selection, beside_communication};

@@ -18,11 +18,14 @@ pub struct Selector {
     pub rank: Option<u64>,
     /// Number of the marked step in which the host launched or called.
     pub step: Option<u64>,
+    /// Whether communication ran on the device at the same time, for half of the kernel's time or
+    /// more.
+    pub beside: Option<bool>,
 }
 
 impl Selector {
     /// Keys that select, for messages.
-    pub const KEYS: [&'static str; 5] = ["name", "class", "within", "rank", "step"];
+    pub const KEYS: [&'static str; 6] = ["name", "class", "within", "rank", "step", "beside"];
 
     /// Takes a key of an edit; `None` when it does not select.
     ///
@@ -36,9 +39,18 @@ impl Selector {
             "class" => class(value).map(|it| self.class = Some(it)),
             "rank" => whole(value).map(|it| self.rank = Some(it)),
             "step" => whole(value).map(|it| self.step = Some(it)),
+            "beside" => beside(value).map(|it| self.beside = Some(it)),
             _ => return None,
         };
         Some(done)
+    }
+}
+
+fn beside(value: &str) -> Result<bool, String> {
+    match value {
+        "communication" => Ok(true),
+        "nothing" => Ok(false),
+        _ => Err(format!("`{value}` is neither communication nor nothing")),
     }
 }
 
