@@ -62,6 +62,7 @@ const REGISTRIES: &[(&str, &str, &str, &str)] = &[
     ("src/plan/schedule/", "PipelineSchedule", "src/plan/schedule.rs", "SCHEDULES"),
     ("src/cost/collective/", "CollectiveAlgorithm", "src/cost/collective.rs", "ALGORITHMS"),
     ("src/report/", "Report", "src/report.rs", "REPORTS"),
+    ("src/trace/formats/", "TraceFormat", "src/trace/formats.rs", "FORMATS"),
 ];
 
 const LINES_MAX: usize = 500;
