@@ -24,6 +24,7 @@ mod reports;
 mod results;
 mod rows;
 mod scenarios;
+mod shared_traces;
 mod tidy;
 mod trace_file;
 mod validation;
