@@ -1,5 +1,7 @@
 //! Formats of traces, found by the head of the file.
 
+mod nsight;
+
 use std::io::Read;
 use std::path::Path;
 
@@ -49,7 +51,7 @@ pub trait TraceFormat: Sync {
 }
 
 /// All of them.
-pub static FORMATS: [&dyn TraceFormat; 0] = [];
+pub static FORMATS: [&dyn TraceFormat; 1] = [&nsight::Nsight];
 
 /// The format of a file that begins like this.
 pub fn sniff(head: &[u8]) -> Option<&'static dyn TraceFormat> {

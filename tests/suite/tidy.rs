@@ -54,6 +54,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["src/cli", "src/main.rs"]),
     ("indicatif", &["src/cli"]),
     ("anstream", &["src/cli"]),
+    ("tempfile", &["src/cli"]),
+    ("rusqlite", &["src/trace"]),
     ("anyhow", &["src/cli", "src/main.rs"]),
 ];
 
@@ -62,6 +64,7 @@ const REGISTRIES: &[(&str, &str, &str, &str)] = &[
     ("src/plan/schedule/", "PipelineSchedule", "src/plan/schedule.rs", "SCHEDULES"),
     ("src/cost/collective/", "CollectiveAlgorithm", "src/cost/collective.rs", "ALGORITHMS"),
     ("src/report/", "Report", "src/report.rs", "REPORTS"),
+    ("src/trace/formats/", "TraceFormat", "src/trace/formats.rs", "FORMATS"),
 ];
 
 const LINES_MAX: usize = 500;
