@@ -86,7 +86,11 @@ impl Devices {
         let own = u64::try_from(device).unwrap_or(0);
         // A serialised process has its number in the 24 bits above those of threads.
         let pid = (global.unwrap_or(0) as u64 >> THREAD_BITS) & ((1 << THREAD_BITS) - 1);
-        self.on_host.get(&(pid, device)).copied().unwrap_or(own)
+        let told = self.on_host.get(&(pid, device)).copied();
+        // Work that names no process is on the only device of that number.
+        let mut alike = self.on_host.iter().filter(|((_, cuda), _)| *cuda == device);
+        let only = alike.next().filter(|_| alike.next().is_none()).map(|(_, &gpu)| gpu);
+        told.or(only).unwrap_or(own)
     }
 
     /// Number of a stream, told apart from streams of other processes and contexts on the device.
