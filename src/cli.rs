@@ -18,6 +18,7 @@ mod progress;
 mod schema;
 mod simulate;
 mod style;
+mod trace;
 mod validate;
 
 /// Simulates a training step of a large language model on a cluster.

@@ -16,6 +16,7 @@ mod measured_gemm;
 mod measured_runs;
 mod measured_tables;
 mod narrow;
+mod nsight;
 mod plans;
 mod properties;
 mod published;

@@ -1,0 +1,3 @@
+//! `stepcast trace`: recorded traces.
+
+pub(crate) mod open;
