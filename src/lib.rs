@@ -28,6 +28,7 @@ pub mod analysis;
 pub mod calibrate;
 pub mod cost;
 pub mod des;
+pub mod explore;
 pub mod graph;
 pub mod plan;
 mod predict;

@@ -25,7 +25,7 @@ pub use fit::{Fit, MeasuredFit};
 pub use gpu::Gpu;
 pub use import_hf::{ImportError, Imported, import_hugging_face};
 pub use learned::{LearnedModel, LearnedTrees, Residuals};
-pub use load::{DataSources, Kind, Override, ReadFile, load, load_part, load_text};
+pub use load::{DataSources, Kind, Override, ReadFile, load, load_gpu, load_part, load_text};
 pub use model::{
     Activation, Experts, LatentAttention, LayerKind, LayerParameters, Model, Norm, Position,
     SlidingWindow,

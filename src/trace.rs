@@ -18,7 +18,7 @@ pub use builder::{
 pub use calls::call;
 pub use classify::{Classes, KernelClass};
 pub use error::TraceError;
-pub use formats::{FORMATS, Input, Options, TraceFormat, sniff};
+pub use formats::{FORMATS, Input, Opened, Options, TraceFormat, open, sniff};
 pub use recording::{
     Communication, Operator, Recording, Source, StreamWait, SynchronizedOn, WaitTarget,
 };

@@ -13,7 +13,8 @@ use crate::work::DType;
 pub struct Gpu {
     /// Name for people.
     pub name: String,
-    /// Names under which tables of measurements list it; each is of one GPU only.
+    /// Names under which tables of measurements list it and drivers report it; each is of one GPU
+    /// only.
     #[serde(default)]
     pub aliases: Vec<String>,
     /// Vendor, lower case: `nvidia` or `amd`.

@@ -19,7 +19,7 @@ mod tests;
 
 use super::check::{Parts, check_parts};
 use super::problem::{Place, Problem, Problems, SourceFile};
-use super::{Fit, Scenario};
+use super::{Fit, Gpu, MeasuredFit, Scenario};
 use explain::{typed, typed_part, unknown_key};
 use resolve::Resolver;
 use tree::{Entry, Node, Table, Value, parse};
@@ -93,6 +93,24 @@ pub fn load_part<T: DeserializeOwned + JsonSchema>(
     part.ok_or_else(|| Problem::new(key, "could not be read").into())
 }
 
+/// A GPU by the name of its file, its own name or an alias, whatever the case, with the fits that
+/// answer for it.
+///
+/// # Errors
+/// When there is none of the name, or a file is wrong.
+pub fn load_gpu(sources: &DataSources, name: &str) -> Result<(Gpu, Vec<MeasuredFit>), Problems> {
+    let is = |known: &str| known.eq_ignore_ascii_case(name);
+    for file in sources.names(Kind::Gpu) {
+        let gpu: Gpu = load_part(sources, Kind::Gpu, &file)?;
+        if is(&file) || is(&gpu.name) || gpu.aliases.iter().any(|alias| is(alias)) {
+            let fits = fits::measured(sources, &gpu, &Fit::default())?;
+            return Ok((gpu, fits));
+        }
+    }
+    let problem = Problem::new("", format!("no GPU `{name}` is known"));
+    Err(problem.hint("`stepcast list gpus` shows those that are").into())
+}
+
 fn shipped_scenario(sources: &DataSources, path: &Path) -> Option<Arc<SourceFile>> {
     let text = path.to_str()?;
     let name = text.strip_prefix("configs/").unwrap_or(text);
@@ -140,7 +158,7 @@ fn load_file(
     Problems::check(problems)?;
     let mut scenario =
         parts.into_scenario(stem).ok_or_else(|| Problem::new("", "could not be read"))?;
-    scenario.measured = fits::measured(sources, &scenario)?;
+    scenario.measured = fits::measured(sources, &scenario.cluster.gpu, &scenario.fit)?;
     Ok(scenario)
 }
 

@@ -146,6 +146,7 @@ pub struct Builder<'a> {
     device_names: BTreeMap<u64, String>,
     rank: Option<u64>,
     world_size: Option<u64>,
+    base_ns: i64,
     partial: Vec<String>,
 }
 
@@ -235,6 +236,7 @@ impl<'a> Builder<'a> {
             device_names: BTreeMap::new(),
             rank: None,
             world_size: None,
+            base_ns: 0,
             partial: Vec::new(),
         }
     }
@@ -243,6 +245,11 @@ impl<'a> Builder<'a> {
     pub fn rank(&mut self, rank: Option<u64>, world_size: Option<u64>) {
         self.rank = rank.or(self.rank);
         self.world_size = world_size.or(self.world_size);
+    }
+
+    /// Nanoseconds of the recorder's clock that all times leave out; may come last.
+    pub fn clock_base(&mut self, base_ns: i64) {
+        self.base_ns = base_ns;
     }
 
     /// Name of a device.

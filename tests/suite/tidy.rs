@@ -47,7 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_path_to_error", &["src/spec"]),
     ("annotate_snippets", &["src/spec", "src/cli"]),
     ("serde_json", &["src/spec", "src/report", "src/trace", "src/cli"]),
-    ("regex", &["src/trace"]),
+    ("regex", &["src/trace", "src/explore"]),
     ("csv", &["src/report", "src/cli", "src/calibrate", "src/validate"]),
     ("flate2", &["src/cli", "src/trace"]),
     ("comfy_table", &["src/report", "src/cli"]),
@@ -62,6 +62,7 @@ const REGISTRIES: &[(&str, &str, &str, &str)] = &[
     ("src/plan/schedule/", "PipelineSchedule", "src/plan/schedule.rs", "SCHEDULES"),
     ("src/cost/collective/", "CollectiveAlgorithm", "src/cost/collective.rs", "ALGORITHMS"),
     ("src/report/", "Report", "src/report.rs", "REPORTS"),
+    ("src/trace/formats/", "TraceFormat", "src/trace/formats.rs", "FORMATS"),
 ];
 
 const LINES_MAX: usize = 500;

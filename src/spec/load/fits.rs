@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::sources::{DataSources, Kind};
 use crate::spec::problem::Problem;
-use crate::spec::{Fit, Gpu, MeasuredFit, Scenario};
+use crate::spec::{Fit, Gpu, MeasuredFit};
 
 /// Fits of other GPUs that are kept where nobody measured this one.
 const NEIGHBOURS: usize = 3;
@@ -13,19 +13,19 @@ const NEIGHBOURS: usize = 3;
 /// helped out by others.
 const NEEDED: [(&str, &str); 2] = [("gemm", "16-bit"), ("attention", "16-bit")];
 
-/// Fits that answer for the scenario's GPU: the scenario's own where it holds models, the GPU's,
+/// Fits that answer for a GPU: `fit`, a scenario's own, where it holds models, the GPU's,
 /// and where these lack something, those of the GPUs of its architecture most like it. GPUs of
 /// other architectures say less of it than the shares of the peak in its own file.
 ///
 /// A fit is of the GPU whose file has the fit's name; so only the fits that are wanted are read.
 pub(super) fn measured(
     sources: &DataSources,
-    scenario: &Scenario,
+    own: &Gpu,
+    fit: &Fit,
 ) -> Result<Vec<MeasuredFit>, Problem> {
-    let own = &scenario.cluster.gpu;
     let mut found = Vec::new();
-    if !scenario.fit.models.is_empty() {
-        found.push(of_scenario(sources, &scenario.fit)?);
+    if !fit.models.is_empty() {
+        found.push(of_scenario(sources, fit)?);
     }
     let mut others = Vec::new();
     for name in sources.names(Kind::Fit) {

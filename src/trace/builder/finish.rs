@@ -39,7 +39,7 @@ impl Builder<'_> {
         let mut places = self.places();
         let rows = self.rows();
         let mut recording = Recording {
-            origin_ns: places.origin_ns,
+            origin_ns: places.origin_ns.saturating_add(self.base_ns),
             sources: self.sources(&places),
             partial: std::mem::take(&mut self.partial),
             ..Recording::default()

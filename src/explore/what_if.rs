@@ -1,0 +1,15 @@
+//! What if: edits of a recorded step, and the same run on the same engine.
+//!
+//! An edit changes the program of a recording ([`crate::replay`]) or what its works cost; then the
+//! engine runs it again. What a change is worth is the difference of two such runs, never a sum of
+//! durations: work that is hidden is worth nothing, and what was hidden behind it comes to light.
+
+mod change;
+mod gpu;
+mod select;
+mod selection;
+
+pub use change::{CHANGES, Change, ChangeError};
+pub use gpu::GpuSwap;
+pub use select::{ClassOf, Selector};
+pub use selection::{Selection, beside_communication};
