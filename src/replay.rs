@@ -19,4 +19,4 @@ mod waits;
 
 pub use build::{HostPlace, HostWork, Prepared, prepare};
 pub use causes::Lateness;
-pub use run::{Guesses, RankReplay, Replay, StepReplay, run};
+pub use run::{Replay, run};

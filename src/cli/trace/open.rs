@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use stepcast::spec::{Problem, Problems};
 use stepcast::trace::{self, Classes, Options, Recording, TraceError};
 
-use crate::cli::{Context, data, progress};
+use crate::cli::{Context, data, diagnostics, progress};
 
 /// Recorded traces, and how their kernels are told apart.
 #[derive(Clone, Debug, Args)]
@@ -59,6 +59,15 @@ impl TraceFiles {
         }
         Problems::check(problems)?;
         Ok(recordings)
+    }
+
+    /// Reads all of them as ranks of one job, on one clock.
+    pub(crate) fn open_job(&self, keep: Keep, context: &Context) -> anyhow::Result<Recording> {
+        let recording = trace::join(self.open(keep, context)?)?.recording;
+        for partial in &recording.partial {
+            diagnostics::warn(context, partial);
+        }
+        Ok(recording)
     }
 
     /// What kernels are.
