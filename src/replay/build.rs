@@ -82,8 +82,6 @@ pub(super) struct Plan<'a> {
     pub(super) launches: Launches,
     pub(super) waits: StreamWaits,
     pub(super) pace: Pace,
-    /// Typical duration of a launch call, in picoseconds.
-    pub(super) typical_launch: u64,
     /// Work that each call launched, in order of being put on streams.
     pub(super) of_call: BTreeMap<SpanId, Vec<u32>>,
     /// Number of each work among those of its process, which is its event.
@@ -111,7 +109,6 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         event.push(*count);
         *count += 1;
     }
-    let typical_launch = typical_launch(recording, of_call.keys());
     let mut prepared = Prepared {
         recording,
         program: works(recording, &launches),
@@ -127,7 +124,7 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         guessed_handovers,
         without_launch: launches.works.iter().filter(|work| work.call.is_none()).count() as u64,
     };
-    let plan = Plan { recording, launches, waits, pace, typical_launch, of_call, event, handovers };
+    let plan = Plan { recording, launches, waits, pace, of_call, event, handovers };
     for (process, &count) in (0..).zip(&counts) {
         role(&plan, &threads, process, count, &mut prepared);
     }
@@ -147,16 +144,6 @@ fn machine(pace: &Pace) -> Machine {
 /// Picoseconds as seconds.
 pub(super) fn seconds(ps: u64) -> Seconds {
     Instant::from_ps(ps).seconds()
-}
-
-fn typical_launch<'a>(recording: &Recording, calls: impl Iterator<Item = &'a SpanId>) -> u64 {
-    let duration = |call: &SpanId| {
-        let span = &recording.timeline.spans[call.0 as usize];
-        span.end.ps() - span.start.ps()
-    };
-    let mut durations: Vec<u64> = calls.map(duration).collect();
-    durations.sort_unstable();
-    durations.get(durations.len() / 2).copied().unwrap_or(0)
 }
 
 /// The program without instructions: works, ranks, and a group for each collective.

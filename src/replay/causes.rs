@@ -39,7 +39,7 @@ pub(super) fn explain(
     for (index, work) in launches.works.iter().enumerate() {
         let mut cause = work.call.map_or(0, |call| {
             let call = &recording.timeline.spans[call.0 as usize];
-            pace.arrival(call.start.ps(), call.end.ps())
+            pace.arrival(call, work)
         });
         let before = launches.before[index].map(|before| launches.works[before as usize].end);
         cause = cause.max(before.map_or(0, |end| end + pace.gap));
