@@ -3,7 +3,7 @@
 mod thread;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::causes::{Lateness, explain};
 use super::handover::{Threads, handovers, threads};
@@ -87,6 +87,8 @@ pub(super) struct Plan<'a> {
     /// Number of each work among those of its process, which is its event.
     pub(super) event: Vec<u32>,
     pub(super) handovers: BTreeMap<SpanId, super::handover::Handover>,
+    /// Copies that began only when the host had their data ready.
+    pub(super) staged: BTreeSet<u32>,
 }
 
 /// The program of a recording.
@@ -94,7 +96,7 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
     let launches = Launches::of(recording);
     let pace = Pace::of(recording, &launches);
     let mut waits = stated(recording, &launches);
-    let (inferred_waits, late) = explain(recording, &launches, &pace, &mut waits);
+    let explained = explain(recording, &launches, &pace, &mut waits);
     let threads = threads(recording);
     let handovers = handovers(recording, &threads);
     let guessed_handovers = handovers.len() as u64;
@@ -117,14 +119,23 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         work_span: launches.works.iter().map(|work| Some(work.span)).collect(),
         span_work: launches.of_span.iter().map(|work| work.map(WorkId)).collect(),
         places: Vec::new(),
-        late,
+        late: explained.late,
         stated_waits: waits.known,
-        inferred_waits,
+        inferred_waits: explained.inferred,
         guessed_synchronizations: 0,
         guessed_handovers,
         without_launch: launches.works.iter().filter(|work| work.call.is_none()).count() as u64,
     };
-    let plan = Plan { recording, launches, waits, pace, of_call, event, handovers };
+    let plan = Plan {
+        recording,
+        launches,
+        waits,
+        pace,
+        of_call,
+        event,
+        handovers,
+        staged: explained.staged,
+    };
     for (process, &count) in (0..).zip(&counts) {
         role(&plan, &threads, process, count, &mut prepared);
     }

@@ -153,8 +153,12 @@ impl<'b, 'a> ThreadBuilder<'b, 'a> {
         let is_pressed = end - start > BACK_PRESSURE * plan.pace.typical
             && depth.is_some_and(|depth| f64::from(depth) > room);
         let own = if is_pressed { (end - start).min(plan.pace.typical) } else { end - start };
-        let before = devices.map(|work| plan.pace.before_submission(span, &work)).min();
-        let before = before.unwrap_or(0).min(own);
+        let before = devices.clone().map(|work| plan.pace.before_submission(span, &work)).min();
+        // Data that the host puts into memory of its own first is submitted when it is there.
+        let is_staged = works.iter().any(|work| plan.staged.contains(work));
+        let staged = devices.map(|work| work.start.saturating_sub(start)).min();
+        let staged = staged.filter(|_| is_staged).map(|it| it.saturating_sub(plan.pace.latency()));
+        let before = staged.or(before).unwrap_or(0).min(own);
         for (index, &work) in works.iter().enumerate() {
             self.put(work, call, if index == 0 { before } else { 0 });
         }
