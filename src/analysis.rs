@@ -2,6 +2,7 @@
 
 mod account;
 mod accuracy;
+mod answer;
 mod compare;
 mod facts;
 mod intervals;
@@ -14,6 +15,7 @@ mod validation;
 
 pub use account::{Account, Part, account, accounts};
 pub use accuracy::{Errors, quantile};
+pub use answer::{Answer, Bottleneck, ChangeAnswer};
 pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };

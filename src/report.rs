@@ -10,6 +10,7 @@ mod table;
 mod text;
 pub mod trace;
 pub mod validation;
+pub mod what_if;
 
 use std::io::{self, Write};
 

@@ -8,6 +8,7 @@ use super::Context;
 pub(crate) mod open;
 mod replay;
 mod summarize;
+mod what_if;
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
@@ -22,6 +23,8 @@ enum TraceCommand {
     Summarize(summarize::SummarizeArgs),
     /// Run recordings on the engine, and say how well that explains them
     Replay(replay::ReplayArgs),
+    /// Edit recordings and run them again
+    WhatIf(what_if::WhatIfArgs),
 }
 
 /// Runs the subcommand.
@@ -29,5 +32,6 @@ pub(crate) fn run(args: &TraceArgs, context: &Context) -> anyhow::Result<ExitCod
     match &args.command {
         TraceCommand::Summarize(args) => summarize::run(args, context),
         TraceCommand::Replay(args) => replay::run(args, context),
+        TraceCommand::WhatIf(args) => what_if::run(args, context),
     }
 }
