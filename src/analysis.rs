@@ -4,7 +4,10 @@ mod account;
 mod accuracy;
 mod compare;
 mod facts;
+mod intervals;
+mod profile;
 mod ranking;
+mod replayed;
 mod summary;
 mod uncertainty;
 mod validation;
@@ -15,7 +18,9 @@ pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
 pub use facts::{Evidence, StageMemory, StepFacts};
+pub use profile::{Occupancy, Profile, RankProfile, profile};
 pub use ranking::{Order, Pairs, Timed, regret};
+pub use replayed::{Guesses, RankReplay, StepReplay};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};
 pub use uncertainty::{SIGMAS_OF_80_PERCENT, StepErrors};
 pub use validation::{Family, Identity, MemoryErrors, Run, Validation};

@@ -5,8 +5,10 @@ pub mod comparison;
 mod csv;
 pub mod json;
 mod perfetto;
+pub mod replay;
 mod table;
 mod text;
+pub mod trace;
 pub mod validation;
 
 use std::io::{self, Write};
