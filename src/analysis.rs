@@ -4,6 +4,8 @@ mod account;
 mod accuracy;
 mod compare;
 mod facts;
+mod intervals;
+mod profile;
 mod ranking;
 mod summary;
 mod uncertainty;
@@ -15,6 +17,7 @@ pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
 pub use facts::{Evidence, StageMemory, StepFacts};
+pub use profile::{Occupancy, Profile, RankProfile, profile};
 pub use ranking::{Order, Pairs, Timed, regret};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};
 pub use uncertainty::{SIGMAS_OF_80_PERCENT, StepErrors};

@@ -51,6 +51,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Predict measured training runs and tell the errors by family
     Validate(validate::ValidateArgs),
+    /// Read recorded traces and say where the time went
+    Trace(trace::TraceArgs),
     /// Check a scenario without simulating it
     Check(check::CheckArgs),
     /// List what ships and what your own folders add
@@ -117,6 +119,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Compare(args) => compare::run(&args, &context),
         Command::Calibrate(args) => calibrate::run(&args, &context),
         Command::Validate(args) => validate::run(&args, &context),
+        Command::Trace(args) => trace::run(&args, &context),
         Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Schema(args) => schema::run(&args),

@@ -7,6 +7,7 @@ pub mod json;
 mod perfetto;
 mod table;
 mod text;
+pub mod trace;
 pub mod validation;
 
 use std::io::{self, Write};

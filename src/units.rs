@@ -9,9 +9,11 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Sub, SubAssign};
 
 mod instant;
+mod picoseconds;
 mod text;
 
 pub use instant::Instant;
+pub use picoseconds::Picoseconds;
 pub use text::UnitError;
 
 macro_rules! quantity {

@@ -19,7 +19,6 @@
 use std::collections::BTreeMap;
 
 mod block;
-mod intervals;
 #[cfg(test)]
 mod slow;
 mod sweep;

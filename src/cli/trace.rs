@@ -1,3 +1,29 @@
-//! `stepcast trace`: recorded traces.
+//! `stepcast trace`: what recorded traces say.
+
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+use super::Context;
 
 pub(crate) mod open;
+mod summarize;
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    #[command(subcommand)]
+    command: TraceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TraceCommand {
+    /// Say where the time of each rank went
+    Summarize(summarize::SummarizeArgs),
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &TraceArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        TraceCommand::Summarize(args) => summarize::run(args, context),
+    }
+}

@@ -11,5 +11,5 @@ mod selection;
 
 pub use change::{CHANGES, Change, ChangeError};
 pub use gpu::GpuSwap;
-pub use select::Selector;
+pub use select::{ClassOf, Selector};
 pub use selection::{Selection, beside_communication};

@@ -58,7 +58,7 @@ fn the_page_about_fits_is_current() {
 #[test]
 fn the_page_of_the_command_line_is_current() {
     let mut page = "# Command line\n\nGenerated from the program's own help.\n".to_owned();
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 15] = [
         &["help"],
         &["help", "simulate"],
         &["help", "compare"],
@@ -67,6 +67,8 @@ fn the_page_of_the_command_line_is_current() {
         &["help", "calibrate", "machine"],
         &["help", "calibrate", "runs"],
         &["help", "validate"],
+        &["help", "trace"],
+        &["help", "trace", "summarize"],
         &["help", "check"],
         &["help", "list"],
         &["help", "schema"],

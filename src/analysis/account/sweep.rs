@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::block::spread;
-use super::intervals::Intervals;
 use super::{Account, Part};
+use crate::analysis::intervals::Intervals;
 use crate::timeline::{Lane, Span, Timeline};
 use crate::units::Instant;
 use crate::work::{Axis, Class};

@@ -1,5 +1,4 @@
 //! Files of traces to recordings, in parallel.
-#![allow(dead_code, reason = "the subcommands of `trace` are its callers")]
 
 use anyhow::Context as _;
 use clap::Args;

@@ -274,13 +274,14 @@ impl<'a> Words<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explore::what_if::ClassOf;
     use crate::work::Class;
 
     #[test]
     fn changes_are_read_as_they_are_written() {
         let change = Change::parse("scale kernels name='flash fwd' class=attention time=0.5");
         let Ok(Change::ScaleKernels { select, time }) = change else { panic!("{change:?}") };
-        assert_eq!((select.class, time), (Some(Class::Attention), 0.5));
+        assert_eq!((select.class, time), (Some(ClassOf::One(Class::Attention)), 0.5));
         assert!(select.name.unwrap().is_match("void FLASH FWD<3>"));
         for (form, _) in CHANGES {
             let text: String = form
@@ -303,7 +304,7 @@ mod tests {
             ("scale kernels name=a time=-1", "is no factor"),
             ("remove kernels", "means everything"),
             ("remove kernels name=(", "no pattern"),
-            ("remove kernels class=gem", "there are gemm, attention"),
+            ("remove kernels class=gem", "all that computes), gemm, attention"),
             ("remove kernels nam=x", "unknown key `nam`"),
             ("graph twice", "is no KEY=VALUE"),
             ("scale network name=x", "is missing"),

@@ -10,7 +10,7 @@ pub struct Selector {
     /// In the name of the kernel or call, any case.
     pub name: Option<Regex>,
     /// Class of the kernel.
-    pub class: Option<Class>,
+    pub class: Option<ClassOf>,
     /// Name of a frame (operator, annotation, function) that the host was inside of when it
     /// launched or called.
     pub within: Option<Regex>,
@@ -21,6 +21,25 @@ pub struct Selector {
     /// Whether communication ran on the device at the same time, for half of the kernel's time or
     /// more.
     pub beside: Option<bool>,
+}
+
+/// Classes of kernels that are selected together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassOf {
+    /// All that computes: neither communication nor copies.
+    Compute,
+    /// One class.
+    One(Class),
+}
+
+impl ClassOf {
+    /// Whether a class of device work is among them.
+    pub fn holds(self, class: Class) -> bool {
+        match self {
+            Self::Compute => !matches!(class, Class::Communication(_) | Class::Copy | Class::Host),
+            Self::One(one) => one == class,
+        }
+    }
 }
 
 impl Selector {
@@ -68,10 +87,13 @@ fn classes() -> impl Iterator<Item = Class> {
     Class::COMPUTE.into_iter().chain(others)
 }
 
-fn class(value: &str) -> Result<Class, String> {
-    classes().find(|class| class.name() == value).ok_or_else(|| {
+fn class(value: &str) -> Result<ClassOf, String> {
+    if value == "compute" {
+        return Ok(ClassOf::Compute);
+    }
+    classes().find(|class| class.name() == value).map(ClassOf::One).ok_or_else(|| {
         let names: Vec<&str> = classes().map(Class::name).collect();
-        format!("no class `{value}`; there are {}", names.join(", "))
+        format!("no class `{value}`; there are compute (all that computes), {}", names.join(", "))
     })
 }
 

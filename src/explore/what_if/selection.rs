@@ -47,7 +47,7 @@ impl Selection {
         let beside = selector.beside.map(|wanted| (wanted, beside_communication(recording)));
         let named = |span: &Span| {
             let name = || timeline.labels.name(span.label);
-            selector.class.is_none_or(|class| class == span.class)
+            selector.class.is_none_or(|class| class.holds(span.class))
                 && selector.name.as_ref().is_none_or(|pattern| pattern.is_match(name()))
         };
         selection.spans = (0..timeline.spans.len())

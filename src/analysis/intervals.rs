@@ -1,6 +1,7 @@
 //! Unions of intervals, and how much of a stretch they cover.
 
 /// Disjoint intervals in ascending order, with the length of all before each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Intervals {
     parts: Vec<(u64, u64)>,
     before: Vec<u64>,
@@ -10,7 +11,8 @@ impl Intervals {
     /// The union of half-open intervals; those that end before they start are empty.
     pub(super) fn union(intervals: impl Iterator<Item = (u64, u64)>) -> Self {
         let mut sorted: Vec<(u64, u64)> = intervals.filter(|(from, to)| from < to).collect();
-        sorted.sort_unstable();
+        // Recordings come in order of their starts, nearly.
+        sorted.sort();
         let mut parts: Vec<(u64, u64)> = Vec::new();
         for (from, to) in sorted {
             match parts.last_mut() {
@@ -25,6 +27,21 @@ impl Intervals {
         });
         let before = lengths.collect();
         Self { parts, before }
+    }
+
+    /// The disjoint intervals, in ascending order.
+    pub(super) fn parts(&self) -> &[(u64, u64)] {
+        &self.parts
+    }
+
+    /// Length of all of it.
+    pub(super) fn length(&self) -> u64 {
+        self.covered(0, u64::MAX)
+    }
+
+    /// How much of it another one covers too.
+    pub(super) fn shared_with(&self, other: &Self) -> u64 {
+        self.parts.iter().map(|&(from, to)| other.covered(from, to)).sum()
     }
 
     /// How much of `from..to` is covered.

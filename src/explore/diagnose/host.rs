@@ -1,0 +1,181 @@
+//! Causes on the host: the device does nothing because nothing was launched.
+
+use std::collections::BTreeMap;
+
+use super::frames::Frames;
+use super::gaps::{Gap, Idle, loads_data};
+use super::suspicion::{Cause, Evidence, Suspicion, evidence, exactly, python_line, us};
+use crate::timeline::{FrameKind, SpanId};
+use crate::trace::Recording;
+
+/// What is looked at.
+pub(super) struct Scene<'a> {
+    pub(super) recording: &'a Recording,
+    pub(super) frames: &'a Frames<'a>,
+    pub(super) gaps: &'a [Gap],
+}
+
+/// Pieces of evidence that are shown.
+const SHOWN: usize = 3;
+
+impl Scene<'_> {
+    fn ranks(&self) -> f64 {
+        self.recording.timeline.processes.len().max(1) as f64
+    }
+
+    /// Time of some gaps, per rank.
+    fn time_us(&self, gaps: &[&Gap]) -> f64 {
+        gaps.iter().map(|gap| us(gap.end.ps() - gap.start.ps())).sum::<f64>() / self.ranks()
+    }
+
+    fn of(&self, cause: Idle) -> Vec<&Gap> {
+        self.gaps.iter().filter(|gap| gap.cause == cause).collect()
+    }
+
+    /// The longest gaps as evidence.
+    fn longest(&self, gaps: &[&Gap], what: impl Fn(&Gap) -> String) -> Vec<Evidence> {
+        let mut sorted = gaps.to_vec();
+        sorted.sort_by_key(|gap| (std::cmp::Reverse(gap.end.ps() - gap.start.ps()), gap.start));
+        let place = |gap: &Gap| {
+            let thread = gap.thread?;
+            python_line(self.recording, self.frames, (gap.process, thread), gap.at)
+        };
+        sorted
+            .into_iter()
+            .take(SHOWN)
+            .map(|gap| {
+                evidence(self.recording, gap.process, (gap.start, gap.end), what(gap), place(gap))
+            })
+            .collect()
+    }
+
+    fn call_name(&self, call: SpanId) -> &str {
+        self.recording.name(call)
+    }
+
+    /// The innermost operator, else annotation, around a call.
+    fn operator(&self, gap: &Gap, call: SpanId) -> Option<&str> {
+        let thread = gap.thread?;
+        let at = self.recording.timeline.spans[call.0 as usize].start;
+        let find = |kind| self.frames.innermost(gap.process, thread, at, kind);
+        let frame = find(FrameKind::Operator).or_else(|| find(FrameKind::Annotation))?;
+        Some(self.recording.timeline.labels.name(frame.label))
+    }
+
+    /// The outermost frame that loads data around the point of a gap.
+    fn loader(&self, gap: &Gap) -> Option<&str> {
+        let labels = &self.recording.timeline.labels;
+        let around = self.frames.around(gap.process, gap.thread?, gap.at);
+        around.map(|frame| labels.name(frame.label)).filter(|name| loads_data(name)).last()
+    }
+}
+
+/// All causes on the host.
+pub(super) fn suspicions(scene: &Scene<'_>) -> Vec<Suspicion> {
+    let mut found = data_loading(scene);
+    found.extend(synchronization(scene));
+    found.extend(launch_bound(scene));
+    found.extend(host_work(scene));
+    found.extend(memory(scene));
+    found
+}
+
+fn data_loading(scene: &Scene<'_>) -> Vec<Suspicion> {
+    let mut by_loader: BTreeMap<&str, Vec<&Gap>> = BTreeMap::new();
+    for gap in scene.of(Idle::DataLoading) {
+        if let Some(loader) = scene.loader(gap) {
+            by_loader.entry(loader).or_default().push(gap);
+        }
+    }
+    let suspicion = |(loader, gaps): (&str, Vec<&Gap>)| Suspicion {
+        cause: Cause::DataLoading,
+        what: format!("the device does nothing while the host is in `{loader}`"),
+        found_us: scene.time_us(&gaps),
+        evidence: scene.longest(&gaps, |_| "device idle while data is loaded".to_owned()),
+        change: format!("remove host within={}", exactly(loader)),
+        experiment: "train ten steps on one batch that is made once and kept; if the step gets \
+                     shorter, load in more workers (num_workers, prefetch_factor, pin_memory)"
+            .to_owned(),
+    };
+    by_loader.into_iter().map(suspicion).collect()
+}
+
+fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
+    let mut by_call: BTreeMap<(&str, Option<&str>), Vec<&Gap>> = BTreeMap::new();
+    for gap in scene.of(Idle::Synchronized) {
+        if let Some(call) = gap.call {
+            let key = (scene.call_name(call), scene.operator(gap, call));
+            by_call.entry(key).or_default().push(gap);
+        }
+    }
+    let suspicion = |((call, operator), gaps): ((&str, Option<&str>), Vec<&Gap>)| {
+        let inside = operator.map_or(String::new(), |name| format!(" in `{name}`"));
+        let within = operator.map_or(String::new(), |it| format!(" within={}", exactly(it)));
+        Suspicion {
+            cause: Cause::HiddenSynchronization,
+            what: format!(
+                "`{call}`{inside} waits for the device, which then does nothing until the host has \
+                 launched again"
+            ),
+            found_us: scene.time_us(&gaps),
+            evidence: scene.longest(&gaps, |_| format!("device idle after `{call}`")),
+            change: format!("remove sync name={}{within}", exactly(call)),
+            experiment: "take the call out for ten steps (.item(), .cpu(), a copy from memory that \
+                         is not pinned, a printed loss), or let it look at the step before"
+                .to_owned(),
+        }
+    };
+    by_call.into_iter().map(suspicion).collect()
+}
+
+fn launch_bound(scene: &Scene<'_>) -> Option<Suspicion> {
+    let gaps = scene.of(Idle::Launching);
+    (!gaps.is_empty()).then(|| Suspicion {
+        cause: Cause::LaunchBound,
+        what: format!(
+            "the device runs out of work {} times while the host is launching",
+            gaps.len()
+        ),
+        found_us: scene.time_us(&gaps),
+        evidence: scene.longest(&gaps, |_| "device idle, nothing launched".to_owned()),
+        change: "graph".to_owned(),
+        experiment: "double the micro-batch: a launch-bound step hardly gets longer; then capture a \
+                     CUDA graph, or compile (torch.compile, mode=\"reduce-overhead\")"
+            .to_owned(),
+    })
+}
+
+fn host_work(scene: &Scene<'_>) -> Option<Suspicion> {
+    let gaps = scene.of(Idle::HostWork);
+    (!gaps.is_empty()).then(|| Suspicion {
+        cause: Cause::HostWork,
+        what: "the device does nothing while the host is outside of all operators".to_owned(),
+        found_us: scene.time_us(&gaps),
+        evidence: scene.longest(&gaps, |_| "device idle, host elsewhere".to_owned()),
+        change: "remove host outside=operators".to_owned(),
+        experiment: "sample the host (py-spy dump) in that place: data, logging, checkpoints and \
+                     garbage collection are the usual ones"
+            .to_owned(),
+    })
+}
+
+fn memory(scene: &Scene<'_>) -> Option<Suspicion> {
+    let gaps = scene.of(Idle::Allocation);
+    let mut names: Vec<&str> =
+        gaps.iter().filter_map(|gap| Some(scene.call_name(gap.call?))).collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| Suspicion {
+        cause: Cause::MemoryPressure,
+        what: format!("the device does nothing while the host is in {}", names.join(", ")),
+        found_us: scene.time_us(&gaps),
+        evidence: scene.longest(&gaps, |gap| {
+            let call = gap.call.map_or("the driver", |call| scene.call_name(call));
+            format!("device idle in `{call}`")
+        }),
+        change: format!("remove host name='^({})$'", names.join("|")),
+        experiment: "look at num_alloc_retries of torch.cuda.memory_stats(); halve the micro-batch, \
+                     or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+            .to_owned(),
+    })
+}
