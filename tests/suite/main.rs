@@ -19,6 +19,7 @@ mod narrow;
 mod plans;
 mod properties;
 mod published;
+mod recorded;
 mod reports;
 mod results;
 mod rows;

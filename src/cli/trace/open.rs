@@ -1,18 +1,14 @@
-//! Files of traces to recordings.
+//! Files of traces to recordings, in parallel.
 
-use anyhow::Context as _;
 use clap::Args;
-use flate2::read::MultiGzDecoder;
+use rayon::prelude::*;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use stepcast::spec::{Problem, Problems};
-use stepcast::trace::{Classes, Input, Options, Recording, TraceError, sniff};
+use stepcast::trace::{self, Classes, Options, Recording, TraceError};
 
-use crate::cli::data;
-
-/// Unpacked bytes by which a format is told.
-const HEAD_BYTES: u64 = 4096;
+use crate::cli::{Context, data, progress};
 
 /// Recorded traces, and how their kernels are told apart.
 #[derive(Clone, Debug, Args)]
@@ -36,10 +32,32 @@ pub(crate) struct Keep {
 }
 
 impl TraceFiles {
-    /// Reads all of them, in the order in which they were named.
-    pub(crate) fn open(&self, keep: Keep) -> anyhow::Result<Vec<Recording>> {
+    /// Reads all of them, in the order in which they were named; all that cannot be read are told
+    /// together.
+    pub(crate) fn open(&self, keep: Keep, context: &Context) -> anyhow::Result<Vec<Recording>> {
         let classes = self.classes()?;
-        self.files.iter().map(|path| read(path, &classes, keep)).collect()
+        let options = Options { classes: &classes, frames: keep.frames, shapes: keep.shapes };
+        let bar = progress::progress(Some(self.files.len()), "reading", context);
+        let read: Vec<_> = self
+            .files
+            .par_iter()
+            .map(|path| {
+                let recording = read(path, &options);
+                bar.inc(1);
+                recording
+            })
+            .collect();
+        bar.finish_and_clear();
+        let mut recordings = Vec::new();
+        let mut problems = Vec::new();
+        for found in read {
+            match found {
+                Ok(recording) => recordings.push(recording),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Problems::check(problems)?;
+        Ok(recordings)
     }
 
     /// What kernels are.
@@ -51,24 +69,27 @@ impl TraceFiles {
     }
 }
 
-fn read(path: &Path, classes: &Classes, keep: Keep) -> anyhow::Result<Recording> {
+/// One file, of whichever format its head says it is.
+fn read(path: &Path, options: &Options<'_>) -> Result<Recording, Problem> {
     let name = path.display().to_string();
-    let mut file = File::open(path).with_context(|| name.clone())?;
-    let mut start = Vec::new();
-    Read::by_ref(&mut file).take(2).read_to_end(&mut start).with_context(|| name.clone())?;
-    let is_packed = start == [0x1f, 0x8b];
-    let raw = BufReader::with_capacity(1 << 18, Cursor::new(start).chain(file));
-    let mut bytes: Box<dyn Read> =
-        if is_packed { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-    let mut head = Vec::new();
-    (&mut bytes).take(HEAD_BYTES).read_to_end(&mut head).with_context(|| name.clone())?;
-    let Some(format) = sniff(&head) else {
-        let what = "not a trace of a known format; there are PyTorch profiler JSON and Nsight \
-                    Systems .sqlite";
-        return Err(TraceError { file: name, offset: None, what: what.to_owned() }.into());
-    };
-    let mut bytes = Cursor::new(head).chain(bytes);
-    let input = Input { name: &name, bytes: &mut bytes, path: (!is_packed).then_some(path) };
-    let options = Options { classes, frames: keep.frames, shapes: keep.shapes };
-    Ok(format.read(input, &options)?)
+    let refused = |error: TraceError| Problem::new("", error.to_string());
+    let wrong = |why: String| Problem::new("", format!("{name}: {why}"));
+    let file = File::open(path).map_err(|error| {
+        wrong(match error.kind() {
+            io::ErrorKind::NotFound => "no such file".to_owned(),
+            _ => error.to_string(),
+        })
+    })?;
+    if path.is_dir() {
+        return Err(wrong("it is a folder, expected a trace".to_owned()));
+    }
+    let file = BufReader::with_capacity(1 << 18, file);
+    let opened = trace::open(&name, file).map_err(refused)?;
+    if !opened.format.needs_path() {
+        return opened.read(None, options).map_err(refused);
+    }
+    if opened.is_packed {
+        return Err(wrong("unpack it first (gunzip)".to_owned()));
+    }
+    opened.read(Some(path), options).map_err(refused)
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use std::process::ExitCode;
-use stepcast::analysis::profile;
+use stepcast::analysis::{ProfileOptions, profile};
 use stepcast::report::trace::{self, Measured};
 use stepcast::trace::Recording;
 
@@ -14,15 +14,15 @@ use crate::cli::{Context, Format, output, style};
 pub(crate) struct SummarizeArgs {
     #[command(flatten)]
     files: TraceFiles,
-    /// Show the kernels that take most time
+    /// Name the kernels that take most time
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
 }
 
 /// Summarises and prints.
 pub(crate) fn run(args: &SummarizeArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let recordings = args.files.open(Keep::default())?;
-    let measured: Vec<Measured> = recordings.iter().map(measure).collect();
+    let recordings = args.files.open(Keep::default(), context)?;
+    let measured: Vec<Measured> = recordings.iter().map(|one| measure(one, args.top)).collect();
     let mut text = Vec::new();
     match context.format {
         Format::Text => trace::write_text(&measured, args.top, style::of(context), &mut text)?,
@@ -33,6 +33,9 @@ pub(crate) fn run(args: &SummarizeArgs, context: &Context) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(recording: &Recording) -> Measured<'_> {
-    Measured { recording, profile: profile(&recording.timeline) }
+fn measure(recording: &Recording, kernels: usize) -> Measured<'_> {
+    let said = recording.communications.iter();
+    let operations = said.filter_map(|it| Some((it.span, it.kind?))).collect();
+    let profile = profile(&recording.timeline, &ProfileOptions { kernels, operations });
+    Measured { recording, profile }
 }
