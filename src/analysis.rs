@@ -7,6 +7,7 @@ mod facts;
 mod intervals;
 mod profile;
 mod ranking;
+mod replayed;
 mod summary;
 mod uncertainty;
 mod validation;
@@ -23,6 +24,7 @@ pub use profile::{
     RankCommunication, RankProfile, StepProfile, profile,
 };
 pub use ranking::{Order, Pairs, Timed, regret};
+pub use replayed::{Guesses, RankReplay, StepReplay};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};
 pub use uncertainty::{SIGMAS_OF_80_PERCENT, StepErrors};
 pub use validation::{Family, Identity, MemoryErrors, Run, Validation};

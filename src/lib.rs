@@ -33,6 +33,7 @@ pub mod graph;
 pub mod plan;
 mod predict;
 pub mod program;
+pub mod replay;
 pub mod report;
 pub mod sim;
 pub mod spec;

@@ -12,6 +12,7 @@ use crate::program::{
 use crate::sim::{Costs, HostCosts, Machine, Record, SimError, block_costs, run};
 use crate::spec::Scenario;
 use crate::timeline::Timeline;
+use crate::units::Seconds;
 
 /// How much of the step is simulated one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,7 @@ pub fn simulate(scenario: &Scenario, detail: Detail) -> Result<Prediction, Simul
             queue_depth: scenario.stack.launch_queue_depth.min(u64::from(u32::MAX)) as u32,
         }),
         communication_slowdown: scenario.stack.communication_slowdown,
+        dispatch_gap: Seconds::ZERO,
         record: match detail {
             Detail::Folded => Record::Devices,
             Detail::Kernels | Detail::Unfolded => Record::DevicesAndHosts,

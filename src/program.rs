@@ -1,7 +1,9 @@
 //! The instructions of a step: what each rank's host launches, on which stream, after what.
 //!
 //! A [`Program`] knows no seconds. Ranks with equal instructions share a [`Role`]; stretches that
-//! repeat are [`Block`]s. A lowered plan is a program, and so will be a recorded trace.
+//! repeat are [`Block`]s. A lowered plan is a program, and so is a recorded trace: its streams are
+//! [`Stream::Recorded`], its works [`WorkKind::Recorded`] and [`WorkKind::Meeting`], and its ranks
+//! may have several host threads, which hand over to each other with [`Step::Signal`].
 
 mod block;
 mod expand;
@@ -14,12 +16,14 @@ pub use block::{Block, BlockId};
 pub use expand::{close_open, expand, expand_open};
 pub use fold::{RankSelection, select_ranks};
 pub use instruction::{
-    Action, EventId, Launch, MemoryEffect, Step, Stream, Tag, Waits, Work, WorkId, WorkKind,
+    Action, EventId, GroupId, Launch, MemoryEffect, Step, Stream, Tag, Waits, Work, WorkId,
+    WorkKind,
 };
 pub use lower::lower;
 pub use verify::{ProgramError, verify};
 
 use crate::plan::GroupKind;
+use crate::timeline::Lane;
 use crate::units::Bytes;
 
 /// Memory that a rank of a role holds from the first to the last instruction.
@@ -45,16 +49,40 @@ impl StaticMemory {
 }
 
 /// The instructions that equal ranks share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Role {
     /// Pipeline stage.
     pub stage: u64,
-    /// Instructions of the host thread, in order.
+    /// Instructions of the main host thread, in order.
     pub steps: Vec<Step>,
+    /// Instructions of the other host threads; a lowered plan has none.
+    pub other_threads: Vec<Vec<Step>>,
+    /// Lane of each host thread in a timeline, the main thread's first.
+    pub host_lanes: Vec<Lane>,
     /// Events that the instructions record, numbered from 0.
     pub event_count: u32,
     /// Memory held throughout.
     pub memory: StaticMemory,
+}
+
+impl Role {
+    /// Instructions of each host thread, the main thread's first.
+    pub fn threads(&self) -> impl Iterator<Item = &[Step]> {
+        std::iter::once(&self.steps).chain(&self.other_threads).map(Vec::as_slice)
+    }
+
+    /// Instructions of a host thread; 0 is the main thread.
+    pub fn thread(&self, index: usize) -> &[Step] {
+        match index.checked_sub(1) {
+            None => &self.steps,
+            Some(other) => &self.other_threads[other],
+        }
+    }
+
+    /// Lane of a host thread in a timeline: [`Lane::Host`] unless the role says another one.
+    pub fn host_lane(&self, thread: usize) -> Lane {
+        self.host_lanes.get(thread).copied().unwrap_or(Lane::Host)
+    }
 }
 
 /// A rank that is simulated.

@@ -5,6 +5,7 @@ pub mod comparison;
 mod csv;
 pub mod json;
 mod perfetto;
+pub mod replay;
 mod table;
 mod text;
 pub mod trace;

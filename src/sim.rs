@@ -20,4 +20,5 @@ pub use block::block_costs;
 pub use costs::{BlockCost, Costs, HostCosts, Ports, WorkCost};
 pub use error::SimError;
 pub use memory::MemoryPeak;
+pub use record::Origin;
 pub use run::{Machine, Outcome, Record, run};

@@ -10,6 +10,7 @@ mod calls;
 mod classify;
 mod error;
 mod formats;
+mod join;
 mod recording;
 
 pub use builder::{
@@ -19,6 +20,7 @@ pub use calls::call;
 pub use classify::{Classes, KernelClass};
 pub use error::TraceError;
 pub use formats::{FORMATS, Input, Opened, Options, TraceFormat, open, sniff};
+pub use join::{FileClock, Joined, join};
 pub use recording::{
     Communication, Operator, Recording, Source, StreamWait, SynchronizedOn, WaitTarget,
 };

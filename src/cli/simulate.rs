@@ -68,7 +68,7 @@ pub(crate) fn run(args: &SimulateArgs, context: &Context) -> anyhow::Result<Exit
     Ok(if summary.memory.fits { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write_trace(path: &Path, timeline: &Timeline) -> anyhow::Result<()> {
+pub(crate) fn write_trace(path: &Path, timeline: &Timeline) -> anyhow::Result<()> {
     output::write_file(path, |out| {
         if path.extension().is_some_and(|extension| extension == "gz") {
             let mut encoder = GzEncoder::new(out, Compression::fast());

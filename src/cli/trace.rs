@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::Context;
 
 pub(crate) mod open;
+mod replay;
 mod summarize;
 
 /// Arguments of `trace`.
@@ -19,11 +20,14 @@ pub(crate) struct TraceArgs {
 enum TraceCommand {
     /// Say where the time of each rank went
     Summarize(summarize::SummarizeArgs),
+    /// Run recordings on the engine, and say how well that explains them
+    Replay(replay::ReplayArgs),
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &TraceArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match &args.command {
         TraceCommand::Summarize(args) => summarize::run(args, context),
+        TraceCommand::Replay(args) => replay::run(args, context),
     }
 }

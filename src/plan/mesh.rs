@@ -50,6 +50,8 @@ pub enum GroupKind {
         /// Receiving stage.
         to: u32,
     },
+    /// Ranks that communicate in a recorded trace; no plan says why.
+    Recorded,
 }
 
 impl GroupKind {
@@ -66,6 +68,7 @@ impl GroupKind {
             | Self::ExpertShard
             | Self::ExpertReplicate => Axis::Dp,
             Self::Embedding | Self::Model | Self::Transfer { .. } => Axis::Pp,
+            Self::Recorded => Axis::Unstated,
         }
     }
 }
@@ -199,6 +202,8 @@ impl Mesh {
                 let on = |stage: u32| self.rank(Coordinates { pp: u64::from(stage), ..at });
                 return vec![on(from), on(to)];
             }
+            // No plan has such groups.
+            GroupKind::Recorded => vec![rank],
         };
         members.sort_unstable();
         members.dedup();

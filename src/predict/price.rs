@@ -127,6 +127,7 @@ impl Pricer<'_> {
                         // Calls whose number or sizes routing decides are not captured.
                         calls => launch * f64::from(calls),
                     },
+                    delay: Seconds::ZERO,
                     slowdown: slowdown.max(1.0),
                     ports: Ports::default(),
                 };
@@ -137,6 +138,7 @@ impl Pricer<'_> {
                 let cost = WorkCost {
                     time: *bytes / self.scenario.cluster.host_bandwidth,
                     launch: stack.launch_cost,
+                    delay: Seconds::ZERO,
                     slowdown: 1.0,
                     ports: Ports::default(),
                 };
@@ -145,6 +147,9 @@ impl Pricer<'_> {
             WorkKind::Collective { group, collective } => self.collective(*group, collective),
             WorkKind::Exchange { group, exchange, share } => {
                 self.exchange(*group, exchange, *share)
+            }
+            WorkKind::Recorded { .. } | WorkKind::Meeting { .. } => {
+                unreachable!("a plan is priced, and holds nothing recorded")
             }
         }
     }
@@ -173,6 +178,7 @@ impl Pricer<'_> {
         let cost = WorkCost {
             time: Seconds::from_us(answer.time_us) * share * self.scenario.fit.network_factor,
             launch: self.scenario.stack.collective_launch_cost,
+            delay: Seconds::ZERO,
             slowdown: 1.0,
             ports: Ports { scale_up: scale_up_fraction, network: network_fraction },
         };
@@ -201,12 +207,13 @@ impl Pricer<'_> {
             let (time, slowdown, ports) = (Seconds::ZERO, 1.0, Ports::default());
             let nothing =
                 Grounds { evidence: Evidence::Roofline, relative_error: 0.0, is_outside: false };
-            return (WorkCost { time, launch, slowdown, ports }, nothing);
+            return (WorkCost { time, launch, delay: Seconds::ZERO, slowdown, ports }, nothing);
         }
         let price = self.collectives.price(collective, &placement);
         let cost = WorkCost {
             time: price.time * self.scenario.fit.network_factor + self.stall(launch),
             launch,
+            delay: Seconds::ZERO,
             slowdown: 1.0,
             ports: Ports { scale_up: price.scale_up_fraction, network: price.network_fraction },
         };

@@ -74,7 +74,11 @@ pub(super) fn errors(scenario: &Scenario, program: &Program, pricing: &Pricing) 
 fn class(work: &Work) -> Option<Class> {
     match &work.kind {
         WorkKind::Kernel(kernel) => Some(kernel.class()),
-        WorkKind::HostCopy { .. } | WorkKind::Collective { .. } | WorkKind::Exchange { .. } => None,
+        WorkKind::HostCopy { .. }
+        | WorkKind::Collective { .. }
+        | WorkKind::Exchange { .. }
+        | WorkKind::Recorded { .. }
+        | WorkKind::Meeting { .. } => None,
     }
 }
 

@@ -12,7 +12,7 @@ pub fn expand(program: &Program) -> Program {
 pub fn expand_open(program: Program) -> Program {
     let open = |step: &Step| match step {
         Step::Launch(launch) => matches!(launch.action, Action::OpenBlock(_)),
-        Step::Host { .. } | Step::Synchronize { .. } => false,
+        Step::Host { .. } | Step::Synchronize { .. } | Step::Signal { .. } => false,
     };
     let roles = program
         .roles
@@ -48,12 +48,16 @@ fn expand_role(program: &Program, role: &Role, closed_too: bool) -> Role {
     for step in &role.steps {
         match step {
             Step::Launch(launch) => expansion.launch(*launch),
-            Step::Host { .. } | Step::Synchronize { .. } => expansion.steps.push(*step),
+            Step::Host { .. } | Step::Synchronize { .. } | Step::Signal { .. } => {
+                expansion.steps.push(*step);
+            }
         }
     }
     Role {
         stage: role.stage,
         steps: expansion.steps,
+        other_threads: role.other_threads.clone(),
+        host_lanes: role.host_lanes.clone(),
         event_count: expansion.event_count,
         memory: role.memory,
     }

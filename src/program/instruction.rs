@@ -1,8 +1,10 @@
 //! Single instructions.
 
+use std::borrow::Cow;
+
 use super::BlockId;
 use crate::plan::GroupKind;
-use crate::timeline::Task;
+use crate::timeline::{Lane, Task};
 use crate::units::{Bytes, Seconds};
 use crate::work::{Axis, Class, Collective, Kernel, Pass, TokenExchange};
 
@@ -56,9 +58,12 @@ impl Waits {
     }
 }
 
+/// Index of a group in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
 /// A queue of a device; its instructions run in order, streams run side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum Stream {
     /// Kernels.
     Compute,
@@ -84,13 +89,15 @@ pub enum Stream {
     Expert,
     /// Exchanges of another micro-batch's tokens, beside compute.
     ExpertBeside,
+    /// A stream of a recorded trace, by a number of the rank's own, from 0 without gaps.
+    Recorded(u16),
 }
 
 impl Stream {
-    /// Number of streams.
+    /// Number of streams of a lowered plan.
     pub const COUNT: usize = 12;
 
-    /// All streams.
+    /// All streams of a lowered plan.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Compute,
         Self::Tensor,
@@ -106,21 +113,51 @@ impl Stream {
         Self::ExpertBeside,
     ];
 
-    /// The axis and number of its lane in a timeline; `None` for compute.
-    pub const fn lane(self) -> Option<(Axis, u8)> {
+    /// Place of the stream among those of a rank: streams of lowered plans in the order of
+    /// [`Self::ALL`], then recorded ones.
+    pub const fn index(self) -> usize {
         match self {
-            Self::Compute => None,
-            Self::Tensor => Some((Axis::Tp, 0)),
-            Self::Context => Some((Axis::Cp, 0)),
-            Self::GradientReduce => Some((Axis::Dp, 0)),
-            Self::ParameterGather => Some((Axis::Dp, 1)),
-            Self::SendForward => Some((Axis::Pp, 0)),
-            Self::SendBackward => Some((Axis::Pp, 1)),
-            Self::ReceiveForward => Some((Axis::Pp, 2)),
-            Self::ReceiveBackward => Some((Axis::Pp, 3)),
-            Self::Model => Some((Axis::Pp, 4)),
-            Self::Expert => Some((Axis::Ep, 0)),
-            Self::ExpertBeside => Some((Axis::Ep, 1)),
+            Self::Compute => 0,
+            Self::Tensor => 1,
+            Self::Context => 2,
+            Self::GradientReduce => 3,
+            Self::ParameterGather => 4,
+            Self::SendForward => 5,
+            Self::SendBackward => 6,
+            Self::ReceiveForward => 7,
+            Self::ReceiveBackward => 8,
+            Self::Model => 9,
+            Self::Expert => 10,
+            Self::ExpertBeside => 11,
+            Self::Recorded(number) => Self::COUNT + number as usize,
+        }
+    }
+
+    /// The stream at a place, see [`Self::index`].
+    pub const fn at(index: usize) -> Self {
+        if index < Self::COUNT {
+            Self::ALL[index]
+        } else {
+            Self::Recorded((index - Self::COUNT) as u16)
+        }
+    }
+
+    /// Its lane in a timeline.
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Compute => Lane::Compute,
+            Self::Tensor => Lane::Communication(Axis::Tp, 0),
+            Self::Context => Lane::Communication(Axis::Cp, 0),
+            Self::GradientReduce => Lane::Communication(Axis::Dp, 0),
+            Self::ParameterGather => Lane::Communication(Axis::Dp, 1),
+            Self::SendForward => Lane::Communication(Axis::Pp, 0),
+            Self::SendBackward => Lane::Communication(Axis::Pp, 1),
+            Self::ReceiveForward => Lane::Communication(Axis::Pp, 2),
+            Self::ReceiveBackward => Lane::Communication(Axis::Pp, 3),
+            Self::Model => Lane::Communication(Axis::Pp, 4),
+            Self::Expert => Lane::Communication(Axis::Ep, 0),
+            Self::ExpertBeside => Lane::Communication(Axis::Ep, 1),
+            Self::Recorded(number) => Lane::Stream(number as u32),
         }
     }
 }
@@ -151,14 +188,32 @@ pub enum WorkKind {
         /// Share of it that is meant.
         share: f64,
     },
+    /// What a device of a trace did by itself, or communication whose other members were not
+    /// recorded: known by its class.
+    Recorded {
+        /// What it counts as.
+        class: Class,
+        /// Bytes that the trace states; zero where it states none.
+        bytes: Bytes,
+    },
+    /// One member's part in one communication of a trace. Every member has a work of its own for
+    /// it; data moves from the arrival of the last member on, for the longest time that a member's
+    /// work costs.
+    Meeting {
+        /// The ranks that take part; a group of its own for each communication.
+        group: GroupId,
+        /// Bytes that the trace states; zero where it states none.
+        bytes: Bytes,
+    },
 }
 
 impl WorkKind {
     /// The group of a rank that communicates; `None` for what a GPU does alone.
     pub const fn group(&self) -> Option<GroupKind> {
         match self {
-            Self::Kernel(_) | Self::HostCopy { .. } => None,
+            Self::Kernel(_) | Self::HostCopy { .. } | Self::Recorded { .. } => None,
             Self::Collective { group, .. } | Self::Exchange { group, .. } => Some(*group),
+            Self::Meeting { .. } => Some(GroupKind::Recorded),
         }
     }
 }
@@ -167,7 +222,7 @@ impl WorkKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
     /// Name for traces.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// Whether it belongs to forward or backward (recomputation is backward).
     pub pass: Pass,
     /// What it is.
@@ -185,6 +240,8 @@ impl Work {
             WorkKind::Collective { group, .. } | WorkKind::Exchange { group, .. } => {
                 Class::Communication(group.axis())
             }
+            WorkKind::Recorded { class, .. } => *class,
+            WorkKind::Meeting { .. } => Class::Communication(GroupKind::Recorded.axis()),
         }
     }
 
@@ -192,7 +249,9 @@ impl Work {
     pub fn bytes(&self) -> Bytes {
         match &self.kind {
             WorkKind::Kernel(kernel) => kernel.bytes(),
-            WorkKind::HostCopy { bytes } => *bytes,
+            WorkKind::HostCopy { bytes }
+            | WorkKind::Recorded { bytes, .. }
+            | WorkKind::Meeting { bytes, .. } => *bytes,
             WorkKind::Collective { collective, .. } => collective.bytes,
             WorkKind::Exchange { exchange, share, .. } => exchange.bytes() * *share,
         }
@@ -302,4 +361,21 @@ pub enum Step {
         /// Which event.
         event: EventId,
     },
+    /// Records an event when the host gets here: a hand-over to another host thread, or to work
+    /// that waits for the host.
+    Signal {
+        /// Which event.
+        event: EventId,
+    },
+}
+
+impl Step {
+    /// The event that the step records; `NONE` where it records none.
+    pub const fn records(&self) -> EventId {
+        match self {
+            Self::Launch(launch) => launch.records,
+            Self::Signal { event } => *event,
+            Self::Host { .. } | Self::Synchronize { .. } => EventId::NONE,
+        }
+    }
 }

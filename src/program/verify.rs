@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, EventId, Program, Step, Stream, Tag};
+use super::{Action, EventId, Program, Role, Step, Stream, Tag};
 
 /// Why a program cannot run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,8 @@ pub enum ProgramError {
     OpenBlock(&'static str),
 }
 
-/// Verifies a program.
+/// Verifies a program. With one host thread an event must be recorded by an instruction before the
+/// one that waits for it; with several, whose instructions have no order among them, by any.
 ///
 /// # Errors
 ///
@@ -56,24 +57,9 @@ pub fn verify(program: &Program) -> Result<(), ProgramError> {
     }
     let mut transfers: BTreeMap<(u64, u64, Tag), (u32, u32)> = BTreeMap::new();
     for role in &program.roles {
-        let mut recorded = vec![false; role.event_count as usize];
-        for (index, step) in role.steps.iter().enumerate() {
-            let waits: Vec<EventId> = match step {
-                Step::Launch(launch) => launch.waits.iter().collect(),
-                Step::Synchronize { event, .. } if *event != EventId::NONE => vec![*event],
-                _ => Vec::new(),
-            };
-            if let Some(event) = waits.iter().find(|event| !recorded[event.0 as usize]) {
-                return Err(ProgramError::UnrecordedEvent {
-                    stage: role.stage,
-                    step: index,
-                    event: event.0,
-                });
-            }
+        verify_events(role)?;
+        for step in role.threads().flatten() {
             let Step::Launch(launch) = step else { continue };
-            if launch.records != EventId::NONE {
-                recorded[launch.records.0 as usize] = true;
-            }
             match launch.action {
                 Action::Send { stage, tag, .. } => {
                     transfers.entry((role.stage, u64::from(stage), tag)).or_default().0 += 1;
@@ -92,4 +78,33 @@ pub fn verify(program: &Program) -> Result<(), ProgramError> {
         }
         None => Ok(()),
     }
+}
+
+fn verify_events(role: &Role) -> Result<(), ProgramError> {
+    let mut recorded = vec![false; role.event_count as usize];
+    let record = |step: &Step, recorded: &mut Vec<bool>| match step.records() {
+        EventId::NONE => {}
+        event => recorded[event.0 as usize] = true,
+    };
+    if !role.other_threads.is_empty() {
+        role.threads().flatten().for_each(|step| record(step, &mut recorded));
+    }
+    for thread in role.threads() {
+        for (index, step) in thread.iter().enumerate() {
+            let waits: Vec<EventId> = match step {
+                Step::Launch(launch) => launch.waits.iter().collect(),
+                Step::Synchronize { event, .. } if *event != EventId::NONE => vec![*event],
+                _ => Vec::new(),
+            };
+            if let Some(event) = waits.iter().find(|event| !recorded[event.0 as usize]) {
+                return Err(ProgramError::UnrecordedEvent {
+                    stage: role.stage,
+                    step: index,
+                    event: event.0,
+                });
+            }
+            record(step, &mut recorded);
+        }
+    }
+    Ok(())
 }

@@ -35,12 +35,7 @@ fn lone_rank(program: &Program) -> Program {
     Program {
         works: program.works.clone(),
         blocks: program.blocks.clone(),
-        roles: vec![Role {
-            stage: 0,
-            steps: Vec::new(),
-            event_count: 0,
-            memory: crate::program::StaticMemory::default(),
-        }],
+        roles: vec![Role { stage: 0, steps: Vec::new(), ..Role::default() }],
         ranks: vec![RankEntry {
             rank: 0,
             role: 0,

@@ -3,7 +3,7 @@
 use super::run::Engine;
 use super::state::Event;
 use crate::des::Ticket;
-use crate::program::{Action, Stream, Tag, WorkId};
+use crate::program::{Action, Stream, Tag, WorkId, WorkKind};
 use crate::timeline::SpanId;
 use crate::units::{Bytes, Instant, Seconds};
 
@@ -50,9 +50,13 @@ impl Engine<'_> {
         work: WorkId,
         ready: Instant,
     ) {
-        let Some(kind) = self.program.work(work).kind.group() else {
-            unreachable!("only collectives are joined")
-        };
+        let kind = &self.program.work(work).kind;
+        if let &WorkKind::Meeting { group, .. } = kind {
+            let expected = self.program.groups[group.0 as usize].members.len() as u32;
+            let key = ActivityKey::Collective { group: group.0, sequence: 0 };
+            return self.join(key, expected, work, Member { rank: rank as u32, stream, ready });
+        }
+        let Some(kind) = kind.group() else { unreachable!("only collectives are joined") };
         let groups = &self.program.ranks[rank].groups;
         let Some(slot) = groups.iter().position(|entry| entry.0 == kind) else {
             unreachable!("rank {rank} is in no group of kind {kind:?}")
@@ -101,6 +105,10 @@ impl Engine<'_> {
             id
         };
         let activity = &mut self.activities[id as usize];
+        if activity.work != work {
+            let time = self.costs.works[work.0 as usize].time;
+            activity.remaining = activity.remaining.max(time);
+        }
         activity.members.push(member);
         if activity.members.len() as u32 == expected {
             let start =
@@ -139,10 +147,10 @@ impl Engine<'_> {
         for member in &members {
             let rank = member.rank as usize;
             self.ranks[rank].active.push(id);
-            let computing = self.ranks[rank].compute;
-            beside_compute |= computing.is_some_and(|running| running.start <= self.now);
+            let computing = &self.ranks[rank].running;
+            beside_compute |= computing.iter().any(|running| running.start <= self.now);
             self.adjust_compute(rank);
-            let queued = self.ranks[rank].streams[member.stream as usize].queue[0];
+            let queued = self.ranks[rank].streams[member.stream.index()].queue[0];
             let memory = queued.launch.memory;
             let taken = (memory.activations_taken, memory.buffers_taken);
             self.ranks[rank].memory.change(self.now, taken.0, taken.1);
@@ -176,7 +184,7 @@ impl Engine<'_> {
         }
         for member in &members {
             let rank = member.rank as usize;
-            let slot = &mut self.ranks[rank].streams[member.stream as usize];
+            let slot = &mut self.ranks[rank].streams[member.stream.index()];
             let Some(queued) = slot.queue.pop_front() else {
                 unreachable!("an end without communication on its stream")
             };
@@ -187,10 +195,9 @@ impl Engine<'_> {
             let none = Bytes::ZERO;
             self.ranks[rank].memory.change(self.now, none - freed.0, none - freed.1);
             let times = [start, member.ready, self.now];
-            let span =
-                self.recorder.communication(self.program, rank, member.stream, &queued, times);
+            let span = self.recorder.communication(self.program, rank, &queued, times);
             spans.extend(span.map(|span| (member.rank, span)));
-            self.record_event(rank, queued.launch.records);
+            self.record_event(rank, queued.launch.records, self.now);
             self.try_start(rank, member.stream);
         }
         if let (ActivityKey::Transfer { from, .. }, &[one, other]) =

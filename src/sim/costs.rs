@@ -19,6 +19,8 @@ pub struct WorkCost {
     pub time: Seconds,
     /// Time of the host to launch it.
     pub launch: Seconds,
+    /// Time by which it starts later than all that it waits for lets it; zero for a lowered plan.
+    pub delay: Seconds,
     /// For kernels: time beside communication over time alone.
     pub slowdown: f64,
     /// For communication: what it uses of the links.

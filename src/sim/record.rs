@@ -2,15 +2,33 @@
 
 use super::state::Queued;
 use super::{Costs, Record};
-use crate::program::{Action, EventId, Program, Step, Stream};
+use crate::program::{Action, BlockId, EventId, Program, Step, WorkId};
 use crate::timeline::{Arrow, Call, LabelId, Lane, Process, Span, SpanId, Timeline};
 use crate::units::{Bytes, Instant};
 use crate::work::Class;
+
+/// What a span comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Work on a device.
+    Work(WorkId),
+    /// A block on a device.
+    Block(BlockId),
+    /// An instruction of a host thread.
+    Step {
+        /// Host thread of the rank, 0 for the main one.
+        thread: u16,
+        /// Index of the instruction.
+        step: u32,
+    },
+}
 
 /// Builds the timeline.
 pub(super) struct Recorder {
     record: Record,
     timeline: Timeline,
+    /// What each span comes from, if that is to be kept.
+    origins: Vec<Origin>,
     work_labels: Vec<LabelId>,
     block_labels: Vec<LabelId>,
 }
@@ -31,14 +49,14 @@ impl Recorder {
             ..Timeline::default()
         };
         let work_labels =
-            program.works.iter().map(|work| timeline.labels.intern(work.label)).collect();
+            program.works.iter().map(|work| timeline.labels.intern(&work.label)).collect();
         let block_labels =
             program.blocks.iter().map(|block| timeline.labels.intern(block.label)).collect();
-        Self { record, timeline, work_labels, block_labels }
+        Self { record, timeline, origins: Vec::new(), work_labels, block_labels }
     }
 
-    pub(super) fn finish(self) -> Timeline {
-        self.timeline
+    pub(super) fn finish(self) -> (Timeline, Vec<Origin>) {
+        (self.timeline, self.origins)
     }
 
     fn next_span(&self) -> SpanId {
@@ -64,50 +82,55 @@ impl Recorder {
             Action::Receive { stage, tag, .. } => {
                 format!("receive {name}, micro-batch {}, from stage {stage}", tag.micro_batch)
             }
-            Action::Work(work) => program.work(work).label.to_owned(),
+            Action::Work(work) => program.work(work).label.clone().into_owned(),
             Action::Block(_) | Action::OpenBlock(_) => name.to_owned(),
         }
     }
 
     /// Name of what records an event of a role.
     pub(super) fn who_records(&self, program: &Program, role: usize, event: EventId) -> String {
-        let steps = &program.roles[role].steps;
-        let recorder = steps.iter().find_map(|step| match step {
-            Step::Launch(launch) if launch.records == event => Some(launch.action),
-            _ => None,
-        });
-        recorder.map_or_else(|| "nothing".to_owned(), |action| self.label_of(program, action))
+        let mut recorders =
+            program.roles[role].threads().enumerate().flat_map(|(thread, steps)| {
+                steps.iter().filter(|step| step.records() == event).map(move |step| (thread, step))
+            });
+        match recorders.next() {
+            Some((_, Step::Launch(launch))) => self.label_of(program, launch.action),
+            Some((thread, _)) => format!("a signal of host thread {thread}"),
+            None => "nothing".to_owned(),
+        }
     }
 
-    /// The host was busy.
+    /// A host thread was busy, or waited.
     pub(super) fn host(
         &mut self,
+        program: &Program,
         rank: usize,
-        label: &str,
-        call: Option<Call>,
-        start: Instant,
-        end: Instant,
+        origin: Origin,
+        (label, call): (&str, Option<Call>),
+        times: [Instant; 2],
     ) {
-        if self.record >= Record::Devices {
+        let took_time = times[1] > times[0];
+        if self.record >= if took_time { Record::Devices } else { Record::Everything } {
             let label = self.timeline.labels.intern(label);
-            self.push_host(rank, label, call, start, end);
+            self.push_host(program, rank, origin, (label, call), times);
         }
     }
 
     /// The host launched something; gives the span of the launch if it is kept.
     pub(super) fn host_launch(
         &mut self,
+        program: &Program,
         rank: usize,
+        origin: Origin,
         action: Action,
-        start: Instant,
-        end: Instant,
+        times: [Instant; 2],
     ) -> Option<SpanId> {
         if self.record < Record::DevicesAndHosts {
             return None;
         }
         let label = self.label(action);
         let span = self.next_span();
-        self.push_host(rank, label, Some(Call::Launch), start, end);
+        self.push_host(program, rank, origin, (label, Some(Call::Launch)), times);
         Some(span)
     }
 
@@ -121,15 +144,22 @@ impl Recorder {
 
     fn push_host(
         &mut self,
+        program: &Program,
         rank: usize,
-        label: LabelId,
-        call: Option<Call>,
-        start: Instant,
-        end: Instant,
+        origin: Origin,
+        (label, call): (LabelId, Option<Call>),
+        [start, end]: [Instant; 2],
     ) {
+        let lane = match origin {
+            Origin::Step { thread, .. } => {
+                program.roles[program.ranks[rank].role].host_lane(usize::from(thread))
+            }
+            Origin::Work(_) | Origin::Block(_) => Lane::Host,
+        };
+        self.note_origin(origin);
         self.timeline.spans.push(Span {
             process: rank as u32,
-            lane: Lane::Host,
+            lane,
             start,
             end,
             ready: start,
@@ -143,33 +173,38 @@ impl Recorder {
         });
     }
 
-    /// Work on the compute stream ended.
+    fn note_origin(&mut self, origin: Origin) {
+        if self.record == Record::Everything {
+            self.origins.push(origin);
+        }
+    }
+
+    /// A kernel or a block ended; `times` are ready and end.
     pub(super) fn compute(
         &mut self,
         program: &Program,
         rank: usize,
         queued: &Queued<'_>,
-        start: Instant,
-        ready: Instant,
-        end: Instant,
+        [ready, end]: [Instant; 2],
     ) {
         if self.record == Record::Nothing {
             return;
         }
-        let (class, bytes, breakdown) = match queued.launch.action {
+        let (origin, class, bytes, breakdown) = match queued.launch.action {
             Action::Block(block) | Action::OpenBlock(block) => {
-                (Class::Gemm, Bytes::ZERO, Some(block.0))
+                (Origin::Block(block), Class::Gemm, Bytes::ZERO, Some(block.0))
             }
-            Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. } => {
-                let work = program.work(work);
-                (work.class(), work.bytes(), None)
+            Action::Work(id) | Action::Send { work: id, .. } | Action::Receive { work: id, .. } => {
+                let work = program.work(id);
+                (Origin::Work(id), work.class(), work.bytes(), None)
             }
         };
         self.launch_arrow(queued);
+        self.note_origin(origin);
         self.timeline.spans.push(Span {
             process: rank as u32,
-            lane: Lane::Compute,
-            start,
+            lane: queued.launch.stream.lane(),
+            start: ready,
             end,
             ready,
             launched: queued.launched,
@@ -188,7 +223,6 @@ impl Recorder {
         &mut self,
         program: &Program,
         rank: usize,
-        stream: Stream,
         queued: &Queued<'_>,
         times: [Instant; 3],
     ) -> Option<SpanId> {
@@ -196,19 +230,18 @@ impl Recorder {
             return None;
         }
         let [start, ready, end] = times;
-        let (Action::Work(work) | Action::Send { work, .. } | Action::Receive { work, .. }) =
+        let (Action::Work(id) | Action::Send { work: id, .. } | Action::Receive { work: id, .. }) =
             queued.launch.action
         else {
             unreachable!("blocks do not communicate as a whole")
         };
-        let work = program.work(work);
-        let lane =
-            stream.lane().map_or(Lane::Compute, |(axis, number)| Lane::Communication(axis, number));
+        let work = program.work(id);
         self.launch_arrow(queued);
+        self.note_origin(Origin::Work(id));
         let span = self.next_span();
         self.timeline.spans.push(Span {
             process: rank as u32,
-            lane,
+            lane: queued.launch.stream.lane(),
             start,
             end,
             ready,

@@ -4,13 +4,13 @@ use rustc_hash::FxHashMap;
 
 use super::communication::{Activity, ActivityKey};
 use super::links::Links;
-use super::record::Recorder;
+use super::record::{Origin, Recorder};
 use super::state::{Event, Host, RankState};
 use super::{Costs, HostCosts, MemoryPeak, SimError};
 use crate::des::Agenda;
 use crate::program::{Program, Stream};
 use crate::timeline::Timeline;
-use crate::units::Instant;
+use crate::units::{Instant, Seconds};
 
 /// How the machine behaves beside what each instruction costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +19,9 @@ pub struct Machine {
     pub host: Option<HostCosts>,
     /// Time of communication beside compute over time alone.
     pub communication_slowdown: f64,
+    /// Least time between the end of work on a stream and the start of the next on it; zero for a
+    /// lowered plan, whose kernels' times contain it.
+    pub dispatch_gap: Seconds,
     /// What is written down on the way.
     pub record: Record,
 }
@@ -32,6 +35,8 @@ pub enum Record {
     Devices,
     /// That, and every launch on the hosts.
     DevicesAndHosts,
+    /// That, host steps that took no time too, and which work or step each span comes from.
+    Everything,
 }
 
 /// What came out of a run.
@@ -39,6 +44,8 @@ pub enum Record {
 pub struct Outcome {
     /// What happened when.
     pub timeline: Timeline,
+    /// What each span comes from, with [`Record::Everything`]; else empty.
+    pub origins: Vec<Origin>,
     /// When the last thing ended, on host or device.
     pub end: Instant,
     /// Memory of each simulated rank at its peak.
@@ -59,13 +66,20 @@ pub struct Outcome {
 pub fn run(program: &Program, costs: &Costs, machine: &Machine) -> Result<Outcome, SimError> {
     let mut engine = Engine::new(program, costs, machine);
     for rank in 0..program.ranks.len() {
-        engine.advance_host(rank);
+        for thread in 0..engine.ranks[rank].threads.len() {
+            engine.advance_host(rank, thread);
+        }
     }
     while let Some((at, event)) = engine.agenda.pop() {
         engine.now = at;
         engine.event_count += 1;
         match event {
-            Event::ComputeEnd { rank } => engine.compute_end(rank as usize),
+            Event::ComputeEnd { rank, stream } => {
+                engine.compute_end(rank as usize, usize::from(stream));
+            }
+            Event::HostTurn { rank, thread } => {
+                engine.advance_host(rank as usize, usize::from(thread));
+            }
             Event::CommunicationStart { activity } => engine.communication_start(activity),
             Event::CommunicationEnd { activity } => engine.communication_end(activity),
         }
@@ -96,7 +110,10 @@ impl<'a> Engine<'a> {
         let ranks = program
             .ranks
             .iter()
-            .map(|entry| RankState::new(entry.role, program.roles[entry.role].event_count))
+            .map(|entry| {
+                let role = &program.roles[entry.role];
+                RankState::new(entry.role, role.event_count, role.threads().count())
+            })
             .collect();
         Self {
             program,
@@ -116,26 +133,28 @@ impl<'a> Engine<'a> {
 
     fn finish(mut self) -> Result<Outcome, SimError> {
         let stuck = |rank: &RankState<'_>| {
-            rank.host != Host::Done || rank.streams.iter().any(|stream| !stream.queue.is_empty())
+            rank.threads.iter().any(|thread| thread.doing != Host::Done)
+                || rank.streams.iter().any(|stream| !stream.queue.is_empty())
         };
         if self.ranks.iter().any(stuck) {
             return Err(SimError::Deadlock { at: self.now.seconds(), waiting: self.who_waits() });
         }
-        let host_end = self.ranks.iter().map(|rank| rank.host_time).max();
+        let host_end =
+            self.ranks.iter().flat_map(|rank| rank.threads.iter().map(|thread| thread.time)).max();
         let device_end = self
             .ranks
             .iter()
             .flat_map(|rank| rank.streams.iter().map(|stream| stream.free_at))
             .max();
         let end = host_end.max(device_end).unwrap_or(Instant::START);
-        let mut timeline = self.recorder.finish();
+        let (mut timeline, origins) = self.recorder.finish();
         let mut memory = Vec::with_capacity(self.ranks.len());
         for (index, rank) in self.ranks.drain(..).enumerate() {
             let held = &self.program.roles[rank.role].memory;
             let samples = Some(&mut timeline.memory);
             memory.push(rank.memory.finish(held, index as u32, samples));
         }
-        Ok(Outcome { timeline, end, memory, event_count: self.event_count })
+        Ok(Outcome { timeline, origins, end, memory, event_count: self.event_count })
     }
 
     /// For each rank that is stuck, what it waits for.
@@ -143,15 +162,26 @@ impl<'a> Engine<'a> {
         let mut lines = Vec::new();
         for (index, rank) in self.ranks.iter().enumerate() {
             let name = self.program.ranks[index].rank;
-            for stream in Stream::ALL {
-                let Some(queued) = rank.streams[stream as usize].queue.front() else { continue };
+            let before = lines.len();
+            for (place, stream) in rank.streams.iter().enumerate() {
+                let Some(queued) = stream.queue.front() else { continue };
                 let what = self.recorder.label_of(self.program, queued.launch.action);
-                if rank.streams[stream as usize].busy {
-                    let others = self.missing_members(index, stream);
+                if stream.busy {
+                    let others = self.missing_members(index, Stream::at(place));
                     lines.push(format!("rank {name} waits in `{what}` for {others}"));
-                } else if let Some(event) = rank.streams[stream as usize].waiting_for {
+                } else if let Some(event) = stream.waiting_for {
                     let cause = self.recorder.who_records(self.program, rank.role, event);
                     lines.push(format!("rank {name} cannot start `{what}` before `{cause}`"));
+                }
+            }
+            // A host waits for a device, which is the cause, unless it waits for another host.
+            if lines.len() == before {
+                for (number, thread) in rank.threads.iter().enumerate() {
+                    let Host::Synchronizing(event) = thread.doing else { continue };
+                    let cause = self.recorder.who_records(self.program, rank.role, event);
+                    lines.push(format!(
+                        "host thread {number} of rank {name} cannot go on before `{cause}`"
+                    ));
                 }
             }
         }

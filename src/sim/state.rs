@@ -11,19 +11,23 @@ use crate::units::{Instant, Seconds};
 /// What happens at an instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
-    /// Work on the compute stream of a rank ends.
-    ComputeEnd { rank: u32 },
+    /// A kernel (or a block) on a stream of a rank ends; streams by their [`Stream::index`].
+    ComputeEnd { rank: u32, stream: u16 },
+    /// The clock has come to where a host thread is.
+    HostTurn { rank: u32, thread: u16 },
     /// Communication begins to move data.
     CommunicationStart { activity: u32 },
     /// Communication ends.
     CommunicationEnd { activity: u32 },
 }
 
-/// What the host thread of a rank is doing.
+/// What a host thread of a rank is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     /// It launches.
     Running,
+    /// It launches next, when the clock has come to it.
+    Ahead,
     /// It waits for an event.
     Synchronizing(EventId),
     /// It waits for room in the launch queue.
@@ -56,11 +60,24 @@ pub(super) struct StreamState<'a> {
     pub(super) free_at: Instant,
 }
 
-/// Work on the compute stream.
+/// A host thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostThread {
+    pub(super) next_step: usize,
+    pub(super) doing: Host,
+    /// How far it has come.
+    pub(super) time: Instant,
+}
+
+impl HostThread {
+    const START: Self = Self { next_step: 0, doing: Host::Running, time: Instant::START };
+}
+
+/// A kernel or a block on a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Running {
+    pub(super) stream: Stream,
     pub(super) start: Instant,
-    pub(super) ready: Instant,
     /// Work left at `updated`, in seconds of undisturbed time.
     pub(super) remaining: Seconds,
     pub(super) updated: Instant,
@@ -73,40 +90,53 @@ pub(super) struct Running {
     pub(super) ticket: Ticket,
 }
 
+/// The place of a stream from which on streams share a bit of [`RankState::waiting`].
+pub(super) const LAST_BIT: usize = 63;
+
 /// A rank.
 #[derive(Debug)]
 pub(super) struct RankState<'a> {
     pub(super) role: usize,
-    pub(super) next_step: usize,
-    pub(super) host: Host,
-    pub(super) host_time: Instant,
+    /// Host threads, the main one first.
+    pub(super) threads: Vec<HostThread>,
     /// Launches on streams that have not started.
     pub(super) outstanding: u32,
-    pub(super) streams: [StreamState<'a>; Stream::COUNT],
-    /// Streams whose first launch waits for an event, a bit each.
-    pub(super) waiting: u16,
+    /// Streams by their [`Stream::index`], as many as were launched on.
+    pub(super) streams: Vec<StreamState<'a>>,
+    /// Streams whose first launch waits for an event: a bit each, and the last bit for all streams
+    /// from [`LAST_BIT`] on.
+    pub(super) waiting: u64,
+    /// Host threads that wait for an event or for room in the launch queue.
+    pub(super) blocked: u32,
     /// When each event was recorded; `NEVER` when it was not yet.
     pub(super) events: Vec<Instant>,
-    pub(super) compute: Option<Running>,
+    /// Kernels and blocks that have begun, in the order in which they did; one a stream at most.
+    pub(super) running: Vec<Running>,
     /// Communication that moves data on this rank now.
     pub(super) active: Vec<u32>,
     pub(super) memory: MemoryLog,
 }
 
 impl RankState<'_> {
-    pub(super) fn new(role: usize, event_count: u32) -> Self {
+    pub(super) fn new(role: usize, event_count: u32, thread_count: usize) -> Self {
         Self {
             role,
-            next_step: 0,
-            host: Host::Running,
-            host_time: Instant::START,
+            threads: vec![HostThread::START; thread_count],
             outstanding: 0,
-            streams: std::array::from_fn(|_| StreamState::default()),
+            streams: (0..Stream::COUNT).map(|_| StreamState::default()).collect(),
             waiting: 0,
+            blocked: 0,
             events: vec![Instant::NEVER; event_count as usize],
-            compute: None,
+            running: Vec::new(),
             active: Vec::new(),
             memory: MemoryLog::default(),
         }
+    }
+
+    /// Makes room for a stream.
+    #[cold]
+    pub(super) fn add_streams(&mut self, index: usize) {
+        assert!(index <= usize::from(u16::MAX), "a rank has at most 65,536 streams");
+        self.streams.resize_with(index + 1, StreamState::default);
     }
 }

@@ -137,7 +137,8 @@ pub struct Builder<'a> {
     host_calls: Vec<Host>,
     frames: Vec<RawFrame>,
     operators: Vec<(u32, Vec<Vec<u64>>, Vec<String>)>,
-    synchronizations: Vec<Synchronization>,
+    /// With whether the event that a stream waits for is known.
+    synchronizations: Vec<(Synchronization, bool)>,
     collectives: Vec<RawCollective>,
     memory: Vec<(u64, i64, f64)>,
     steps: Vec<(u64, i64, i64)>,
@@ -352,7 +353,12 @@ impl<'a> Builder<'a> {
 
     /// What the recorder says of a synchronisation.
     pub fn synchronization(&mut self, synchronization: Synchronization) {
-        self.synchronizations.push(synchronization);
+        self.synchronizations.push((synchronization, true));
+    }
+
+    /// A stream that waits for an event, of which the recorder does not say where it was recorded.
+    pub fn wait_for_unknown(&mut self, synchronization: Synchronization) {
+        self.synchronizations.push((synchronization, false));
     }
 
     /// A training step that the trace marks.

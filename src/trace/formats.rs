@@ -1,6 +1,7 @@
 //! Formats of traces, found by the head of the file.
 
 mod kineto;
+mod nsight;
 
 use flate2::read::MultiGzDecoder;
 use std::io::{Cursor, Read};
@@ -54,6 +55,7 @@ pub trait TraceFormat: Sync {
 /// All of them.
 pub static FORMATS: &[&dyn TraceFormat] = &[
     &kineto::Kineto, // PyTorch profiler
+    &nsight::Nsight, // Nsight Systems
 ];
 
 /// How many unpacked bytes formats are recognized by.

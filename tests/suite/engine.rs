@@ -5,7 +5,7 @@ use proptest::test_runner::RngSeed;
 use stepcast::plan::GroupKind;
 use stepcast::program::{
     Action, Block, BlockId, EventId, Group, Launch, MemoryEffect, Program, ProgramError, RankEntry,
-    Role, StaticMemory, Step, Stream, Tag, Waits, Work, WorkId, WorkKind, expand, verify,
+    Role, Step, Stream, Tag, Waits, Work, WorkId, WorkKind, expand, verify,
 };
 use stepcast::sim::{
     Costs, HostCosts, Machine, Outcome, Ports, Record, SimError, WorkCost, block_costs, run,
@@ -29,10 +29,11 @@ pub(crate) struct HandBuilt {
 
 impl HandBuilt {
     fn work(&mut self, label: &'static str, kind: WorkKind, time_us: f64) -> WorkId {
-        self.works.push(Work { label, pass: Pass::Forward, kind, launches: 1 });
+        self.works.push(Work { label: label.into(), pass: Pass::Forward, kind, launches: 1 });
         self.costs.push(WorkCost {
             time: Seconds::new(time_us * MICROSECOND),
             launch: Seconds::ZERO,
+            delay: Seconds::ZERO,
             slowdown: 1.0,
             ports: Ports::default(),
         });
@@ -112,7 +113,7 @@ fn role(stage: usize, steps: &[Step]) -> Role {
         stage: stage as u64,
         steps: steps.to_vec(),
         event_count: steps.iter().map(events).max().unwrap_or(0),
-        memory: StaticMemory::default(),
+        ..Role::default()
     }
 }
 
@@ -136,8 +137,12 @@ pub(crate) fn launch(action: Action, stream: Stream, waits: &[u32], records: u32
 }
 
 /// A machine whose host has launched everything.
-pub(crate) const NO_HOST: Machine =
-    Machine { host: None, communication_slowdown: 1.0, record: Record::DevicesAndHosts };
+pub(crate) const NO_HOST: Machine = Machine {
+    host: None,
+    communication_slowdown: 1.0,
+    dispatch_gap: Seconds::ZERO,
+    record: Record::DevicesAndHosts,
+};
 
 fn machine(latency_us: f64, queue_depth: u32) -> Machine {
     let host = HostCosts { launch_latency: Seconds::new(latency_us * MICROSECOND), queue_depth };
@@ -145,7 +150,7 @@ fn machine(latency_us: f64, queue_depth: u32) -> Machine {
 }
 
 /// Start and end of the spans of a lane of rank 0.
-fn times(outcome: &Outcome, lane: Lane) -> Vec<(u64, u64)> {
+pub(crate) fn times(outcome: &Outcome, lane: Lane) -> Vec<(u64, u64)> {
     let us = |span: &Span| {
         assert_eq!((span.start.ps() % PS_A_MICROSECOND, span.end.ps() % PS_A_MICROSECOND), (0, 0));
         (span.start.ps() / PS_A_MICROSECOND, span.end.ps() / PS_A_MICROSECOND)
@@ -155,7 +160,7 @@ fn times(outcome: &Outcome, lane: Lane) -> Vec<(u64, u64)> {
 
 const TAG: Tag = Tag { pass: Pass::Forward, micro_batch: 0, chunk: 0 };
 
-fn message(result: Result<Outcome, SimError>) -> String {
+pub(crate) fn message(result: Result<Outcome, SimError>) -> String {
     match result {
         Ok(outcome) => panic!("ended at {:?}", outcome.end),
         Err(error) => error.to_string(),

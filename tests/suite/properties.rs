@@ -31,7 +31,7 @@ fn launches(program: &Program, role: usize) -> Vec<Launch> {
     let steps = &expand(program).roles[role].steps;
     let launch = |step: &Step| match step {
         Step::Launch(launch) => Some(*launch),
-        Step::Host { .. } | Step::Synchronize { .. } => None,
+        Step::Host { .. } | Step::Synchronize { .. } | Step::Signal { .. } => None,
     };
     steps.iter().filter_map(launch).collect()
 }
@@ -131,14 +131,19 @@ fn uneven_costs(program: &Program) -> Costs {
     let cost = |index: usize| WorkCost {
         time: Seconds::new(1e-6 * (1.0 + (index * 7 % 13) as f64)),
         launch: Seconds::ZERO,
+        delay: Seconds::ZERO,
         slowdown: 1.2,
         ports: Ports::default(),
     };
     Costs { works: (0..program.works.len()).map(cost).collect(), blocks: Vec::new() }
 }
 
-const FREE_HOST: Machine =
-    Machine { host: None, communication_slowdown: 1.1, record: Record::Devices };
+const FREE_HOST: Machine = Machine {
+    host: None,
+    communication_slowdown: 1.1,
+    dispatch_gap: Seconds::ZERO,
+    record: Record::Devices,
+};
 
 /// An unfused model counts all scores, so that the kernels do just what the model needs.
 #[test]
@@ -159,7 +164,7 @@ fn wire_bytes(scenario: &Scenario, keep: impl Fn(&str, Pass) -> bool) -> f64 {
     for launch in launches(&program, 0) {
         let work = program.work(work_of(launch.action));
         if let WorkKind::Collective { collective, .. } = work.kind
-            && keep(work.label, work.pass)
+            && keep(&work.label, work.pass)
         {
             let times = if collective.kind == CollectiveKind::AllReduce { 2.0 } else { 1.0 };
             sum += collective.bytes.value() * times;
@@ -408,8 +413,7 @@ fn by_stream<'a>(
     let launches = launches(program, program.ranks[process].role);
     let mut pairs = Vec::new();
     for stream in Stream::ALL {
-        let lane =
-            stream.lane().map_or(Lane::Compute, |(axis, number)| Lane::Communication(axis, number));
+        let lane = stream.lane();
         let on_stream = launches.iter().filter(|launch| launch.stream == stream);
         let spans: Vec<&Span> = timeline.lane(process as u32, lane).collect();
         assert_eq!(on_stream.clone().count(), spans.len(), "{stream:?} of {process}");

@@ -54,6 +54,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["src/cli", "src/main.rs"]),
     ("indicatif", &["src/cli"]),
     ("anstream", &["src/cli"]),
+    ("tempfile", &["src/cli"]),
+    ("rusqlite", &["src/trace"]),
     ("anyhow", &["src/cli", "src/main.rs"]),
 ];
 

@@ -1,14 +1,15 @@
 //! Files of traces to recordings, in parallel.
 
+use anyhow::Context as _;
 use clap::Args;
 use rayon::prelude::*;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use stepcast::spec::{Problem, Problems};
 use stepcast::trace::{self, Classes, Options, Recording, TraceError};
 
-use crate::cli::{Context, data, progress};
+use crate::cli::{Context, data, diagnostics, progress};
 
 /// Recorded traces, and how their kernels are told apart.
 #[derive(Clone, Debug, Args)]
@@ -60,6 +61,15 @@ impl TraceFiles {
         Ok(recordings)
     }
 
+    /// Reads all of them as ranks of one job, on one clock.
+    pub(crate) fn open_job(&self, keep: Keep, context: &Context) -> anyhow::Result<Recording> {
+        let recording = trace::join(self.open(keep, context)?)?.recording;
+        for partial in &recording.partial {
+            diagnostics::warn(context, partial);
+        }
+        Ok(recording)
+    }
+
     /// What kernels are.
     fn classes(&self) -> Result<Classes, Problems> {
         let Some(path) = &self.kernels else { return Ok(Classes::shipped()) };
@@ -84,12 +94,23 @@ fn read(path: &Path, options: &Options<'_>) -> Result<Recording, Problem> {
         return Err(wrong("it is a folder, expected a trace".to_owned()));
     }
     let file = BufReader::with_capacity(1 << 18, file);
-    let opened = trace::open(&name, file).map_err(refused)?;
+    let mut opened = trace::open(&name, file).map_err(refused)?;
     if !opened.format.needs_path() {
         return opened.read(None, options).map_err(refused);
     }
-    if opened.is_packed {
-        return Err(wrong("unpack it first (gunzip)".to_owned()));
+    if !opened.is_packed {
+        return opened.read(Some(path), options).map_err(refused);
     }
-    opened.read(Some(path), options).map_err(refused)
+    let unpacked = unpack(&mut opened.bytes).map_err(|error| wrong(format!("{error:#}")))?;
+    opened.read(Some(unpacked.path()), options).map_err(refused)
+}
+
+/// A temporary file with the bytes, gone when dropped.
+fn unpack(bytes: &mut dyn Read) -> anyhow::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .prefix("stepcast-")
+        .tempfile()
+        .context("cannot make a temporary file to unpack into")?;
+    io::copy(bytes, &mut file).context("cannot be unpacked as gzip")?;
+    Ok(file)
 }

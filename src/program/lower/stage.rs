@@ -124,6 +124,8 @@ impl Lowering<'_> {
         Role {
             stage: stage as u64,
             steps: role.steps,
+            other_threads: Vec::new(),
+            host_lanes: Vec::new(),
             event_count: role.event_count,
             memory: self.static_memory(stage, state),
         }

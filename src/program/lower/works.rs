@@ -1,5 +1,7 @@
 //! The table of works, each once.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
 
 use crate::program::{Work, WorkId, WorkKind};
@@ -35,7 +37,7 @@ impl WorkTable {
             return id;
         }
         let id = WorkId(self.works.len() as u32);
-        self.works.push(Work { label, pass, kind, launches });
+        self.works.push(Work { label: label.into(), pass, kind, launches });
         candidates.push(id);
         id
     }
@@ -48,8 +50,8 @@ impl WorkTable {
     /// Label, pass and kernel behind an id; `None` where it is no kernel.
     pub(super) fn kernel_of(&self, id: WorkId) -> Option<(&'static str, Pass, Kernel)> {
         let work = &self.works[id.0 as usize];
-        match work.kind {
-            WorkKind::Kernel(kernel) => Some((work.label, work.pass, kernel)),
+        match (&work.kind, &work.label) {
+            (WorkKind::Kernel(kernel), Cow::Borrowed(label)) => Some((label, work.pass, *kernel)),
             _ => None,
         }
     }

@@ -261,7 +261,7 @@ impl Builder<'_> {
 
     fn waits(&mut self, places: &Places, recording: &mut Recording) {
         let mut told: BTreeSet<SpanId> = BTreeSet::new();
-        for said in std::mem::take(&mut self.synchronizations) {
+        for (said, is_known) in std::mem::take(&mut self.synchronizations) {
             let find =
                 |correlation: Option<u64>| places.calls.get(&(said.context, correlation?)).copied();
             let call = find(said.correlation);
@@ -269,12 +269,13 @@ impl Builder<'_> {
             let record = find(said.record);
             if said.stream_waits {
                 told.extend(call);
+                let target = WaitTarget { stream: stream(said.event_stream), record };
                 recording.waits.push(StreamWait {
                     process: places.processes.get(&said.device).copied().unwrap_or(0),
                     stream: stream(said.stream),
                     call,
                     at: places.instant(said.start_ns),
-                    target: Some(WaitTarget { stream: stream(said.event_stream), record }),
+                    target: is_known.then_some(target),
                 });
             } else if let Some(call) = call {
                 let waited = stream(said.event_stream).or(stream(said.stream));

@@ -12,6 +12,8 @@ mod intake;
 mod properties;
 mod scalar;
 mod shapes;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny};
@@ -225,10 +227,14 @@ impl Reader<'_> {
         self.has_events = true;
         while self.cut_off.is_none() {
             match self.window.peek() {
-                Some(b'{') => self.event(),
+                Some(b'{') => {
+                    self.intake.met_count += 1;
+                    self.event();
+                }
                 Some(b',') => self.window.consume(1),
                 Some(b']') => return self.window.consume(1),
                 Some(_) => {
+                    self.intake.met_count += 1;
                     self.intake.leave_out(self.window.offset(), "no event, expected `{`");
                     self.skip();
                 }

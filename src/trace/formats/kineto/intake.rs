@@ -25,6 +25,8 @@ pub(super) struct Intake<'a> {
     named: BTreeMap<String, u64>,
     /// Ranges that have begun and not ended, by process and thread.
     open: BTreeMap<(u64, u64), Vec<Event<'static>>>,
+    /// What was met in the list of events, whatever it was.
+    pub met_count: u64,
     /// Events with a phase.
     pub event_count: u64,
     gpu_event_count: u64,
@@ -48,6 +50,7 @@ impl<'a> Intake<'a> {
             options: *options,
             named: BTreeMap::new(),
             open: BTreeMap::new(),
+            met_count: 0,
             event_count: 0,
             gpu_event_count: 0,
             left_out: LeftOut::default(),
@@ -91,10 +94,10 @@ impl<'a> Intake<'a> {
         }
         let LeftOut { count, first } = self.left_out;
         if let Some((offset, why)) = first {
-            let of = self.event_count;
+            let of = self.met_count;
             self.builder.partial(format!(
-                "{count} events could not be read and are left out ({of} were read), the first \
-                 at byte {offset}: {why}"
+                "left out {count} of {of} events that could not be read, the first at byte \
+                 {offset}: {why}"
             ));
         }
         if !self.unknown.is_empty() {
@@ -103,13 +106,13 @@ impl<'a> Intake<'a> {
             let more = if self.unknown.len() > names.len() { ", …" } else { "" };
             let names = names.join(", ");
             self.builder.partial(format!(
-                "{count} events of categories that are no GPU's are left out: {names}{more}"
+                "left out {count} events of categories that are no GPU's: {names}{more}"
             ));
         }
         if self.gpu_event_count == 0 {
-            let events = self.event_count;
+            let events = self.met_count;
             self.builder.partial(format!(
-                "no GPU events (categories kernel, gpu_memcpy, gpu_memset) among {events} events: \
+                "no GPU events (categories kernel, gpu_memcpy, gpu_memset) among {events} events; \
                  record with ProfilerActivity.CUDA"
             ));
         }

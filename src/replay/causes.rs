@@ -1,0 +1,95 @@
+//! Why each piece of device work started when it did, and how much of that nobody knows.
+
+use super::launches::Launches;
+use super::pace::Pace;
+use super::waits::StreamWaits;
+use crate::timeline::SpanId;
+use crate::trace::Recording;
+
+/// Starts within this of a cause are on time, in picoseconds (2 us): clocks of traces count whole
+/// microseconds, and dispatch varies by about one.
+const ON_TIME: u64 = 2_000_000;
+/// A stream that waits for another goes on within this of its end, in picoseconds (10 us).
+const FOLLOWS: u64 = 10_000_000;
+
+/// Work that started later than every known cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lateness {
+    /// The work.
+    pub span: SpanId,
+    /// By how much, in picoseconds.
+    pub late_ps: u64,
+}
+
+/// Adds waits that must have been, and tells what is late all the same.
+///
+/// Where work starts later than every known cause, and work on another stream of its process that
+/// was put there before it ended just then, it is taken to have waited for that. Only where the
+/// recording says of none of its waits what they are for.
+pub(super) fn explain(
+    recording: &Recording,
+    launches: &Launches,
+    pace: &Pace,
+    waits: &mut StreamWaits,
+) -> (u64, Vec<Lateness>) {
+    let says_targets = recording.waits.iter().any(|wait| wait.target.is_some());
+    let ends = Ends::of(launches);
+    let mut inferred = 0;
+    let mut late = Vec::new();
+    for (index, work) in launches.works.iter().enumerate() {
+        let mut cause = work.call.map_or(0, |call| {
+            let call = &recording.timeline.spans[call.0 as usize];
+            pace.arrival(call.start.ps(), call.end.ps())
+        });
+        let before = launches.before[index].map(|before| launches.works[before as usize].end);
+        cause = cause.max(before.map_or(0, |end| end + pace.gap));
+        for &waited in &waits.of[index] {
+            cause = cause.max(launches.works[waited as usize].end);
+        }
+        // The first work of a recording without a call has nothing to be late for.
+        let has_cause = work.call.is_some() || before.is_some() || !waits.of[index].is_empty();
+        if !has_cause || work.start <= cause + ON_TIME {
+            continue;
+        }
+        if !says_targets && let Some(found) = ends.just_before(launches, index) {
+            waits.of[index].push(found);
+            inferred += 1;
+            let end = launches.works[found as usize].end;
+            cause = cause.max(end);
+        }
+        if work.start > cause + ON_TIME {
+            late.push(Lateness { span: work.span, late_ps: work.start - cause });
+        }
+    }
+    (inferred, late)
+}
+
+/// Ends of device work, in order of time.
+struct Ends {
+    sorted: Vec<(u64, u32)>,
+}
+
+impl Ends {
+    fn of(launches: &Launches) -> Self {
+        let mut sorted: Vec<(u64, u32)> =
+            launches.works.iter().zip(0..).map(|(work, index)| (work.end, index)).collect();
+        sorted.sort_unstable();
+        Self { sorted }
+    }
+
+    /// The work of another stream that ended last before a work started, if just before.
+    fn just_before(&self, launches: &Launches, index: usize) -> Option<u32> {
+        let work = &launches.works[index];
+        let until = self.sorted.partition_point(|end| end.0 <= work.start + ON_TIME / 2);
+        self.sorted[..until]
+            .iter()
+            .rev()
+            .take_while(|end| end.0 + FOLLOWS >= work.start)
+            .map(|end| end.1)
+            .find(|&other| {
+                let cause = &launches.works[other as usize];
+                let is_other = cause.process == work.process && cause.stream != work.stream;
+                is_other && (other as usize) < index && cause.end > cause.start
+            })
+    }
+}
