@@ -20,7 +20,11 @@ pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
 pub use facts::{Evidence, StageMemory, StepFacts};
-pub use profile::{Occupancy, Profile, RankProfile, profile};
+pub use profile::{
+    AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleTime,
+    KernelTime, KindTime, Occupancy, OperationTime, Profile, ProfileOptions, QueueProfile,
+    RankCommunication, RankProfile, StepProfile, profile,
+};
 pub use ranking::{Order, Pairs, Timed, regret};
 pub use replayed::{Guesses, RankReplay, StepReplay};
 pub use summary::{CommunicationSummary, MemorySummary, Summary, TimeSummary, summarize};

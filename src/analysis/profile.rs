@@ -1,18 +1,49 @@
 //! Where the time of devices and hosts went, as recorded timelines tell it.
 
+mod collectives;
+mod host;
+mod idle;
+mod kernels;
 mod occupancy;
+mod queue;
+#[cfg(test)]
+mod slow;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod work;
 
+pub use collectives::{Arrival, CollectiveProfile, OperationTime, RankCommunication};
+pub use host::{AllocationProfile, CallTime, HostProfile};
+pub use idle::{Cause, IdleTime};
+pub use kernels::{KernelTime, KindTime};
 pub use occupancy::Occupancy;
+pub use queue::QueueProfile;
+pub use steps::StepProfile;
+pub(super) use work::{Work, works};
 
 use serde::Serialize;
 
-use crate::timeline::{Span, Timeline};
+use crate::timeline::{SpanId, Timeline};
+use crate::units::Picoseconds;
+use crate::work::CollectiveKind;
+
+/// What an analysis is told beside the timeline, and how much is asked.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileOptions {
+    /// Kernels named at most, of each process.
+    pub kernels: usize,
+    /// Operations of communication, where the recording says them.
+    pub operations: Vec<(SpanId, CollectiveKind)>,
+}
 
 /// Where the time of all processes went.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Profile {
     /// Each process of the timeline, in its order.
     pub ranks: Vec<RankProfile>,
+    /// Collectives whose members are in the timeline, in order of their first arrivals.
+    pub collectives: Vec<CollectiveProfile>,
 }
 
 /// Where the time of a process went.
@@ -23,19 +54,54 @@ pub struct RankProfile {
     pub occupancy: Occupancy,
     /// Kernels, copies and fills.
     pub gpu_events: u64,
+    /// Time of calls that wait for a stream, an event or the device, of all threads.
+    #[serde(rename = "host_sync_call_us")]
+    pub host_sync_call: Picoseconds,
+    /// Why nothing ran on the device; sums to the idle time.
+    pub idle_causes: IdleTime,
+    /// Steps that the recording marks.
+    pub steps: Vec<StepProfile>,
+    /// Device work by kind, the longest first.
+    pub kinds: Vec<KindTime>,
+    /// Device work by name, the longest first.
+    pub kernels: Vec<KernelTime>,
+    /// Communication by operation.
+    pub operations: Vec<OperationTime>,
+    /// Communication with members in the timeline.
+    pub communication: RankCommunication,
+    /// What the host waited for.
+    pub host: HostProfile,
+    /// Work that was launched and had not begun.
+    pub queue: QueueProfile,
+    /// Calls for device memory.
+    pub allocation: AllocationProfile,
 }
 
-/// The profile of a timeline.
-pub fn profile(timeline: &Timeline) -> Profile {
-    let mut work: Vec<Vec<&Span>> = vec![Vec::new(); timeline.processes.len()];
-    for span in timeline.spans.iter().filter(|span| !span.lane.is_host()) {
-        if let Some(work) = work.get_mut(span.process as usize) {
-            work.push(span);
-        }
-    }
-    let ranks = work.iter().map(|work| RankProfile {
-        occupancy: Occupancy::of(work.iter().copied()),
-        gpu_events: work.len() as u64,
-    });
-    Profile { ranks: ranks.collect() }
+/// The profile of a timeline, recorded or simulated.
+///
+/// Takes time near-linear in the number of spans.
+pub fn profile(timeline: &Timeline, options: &ProfileOptions) -> Profile {
+    let collectives = collectives::collectives(timeline);
+    let mut ranks: Vec<RankProfile> = works(timeline)
+        .iter()
+        .map(|work| {
+            let host = HostProfile::of(work);
+            RankProfile {
+                occupancy: Occupancy::of(work.device()),
+                gpu_events: work.device.len() as u64,
+                host_sync_call: host.synchronization_time(),
+                idle_causes: IdleTime::of(work),
+                steps: steps::steps(work),
+                kinds: kernels::kinds(work),
+                kernels: kernels::kernels(work, options.kernels),
+                operations: collectives::operations(work, &options.operations),
+                communication: RankCommunication::default(),
+                queue: QueueProfile::of(work),
+                allocation: AllocationProfile::of(work),
+                host,
+            }
+        })
+        .collect();
+    collectives::count(&collectives, &mut ranks);
+    Profile { ranks, collectives }
 }

@@ -6,6 +6,10 @@
 //! and from sends to receives. Kernels have `cat` `kernel`, launches `cuda_runtime`, and
 //! collectives are named `nccl:...`, which is how tools tell them apart.
 //!
+//! Recorded timelines are written as PyTorch writes them: frames as `cpu_op`, `user_annotation` and
+//! `python_function`, calls as `cuda_runtime`, copies and fills as `gpu_memcpy` and `gpu_memset`; a
+//! kernel that communicates is drawn from when it held its stream on, waiting included.
+//!
 //! Times are microseconds with three decimals. Borders are rounded, not lengths, so that slices
 //! which touch still touch and none overlap. The rest of the picosecond clock is below what the
 //! viewers keep.
@@ -15,9 +19,9 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::{Report, Style, Subject};
-use crate::timeline::{Lane, Span, Timeline};
+use crate::timeline::{Frame, FrameKind, Lane, Span, Timeline};
 use crate::units::Instant;
-use crate::work::Pass;
+use crate::work::{Class, Pass};
 
 mod track;
 
@@ -54,6 +58,7 @@ pub fn write_trace(timeline: &Timeline, out: &mut dyn Write) -> io::Result<()> {
     for (span, correlation) in timeline.spans.iter().zip(correlations(timeline)) {
         events.slice(span, correlation)?;
     }
+    events.frames()?;
     events.arrows()?;
     events.memory()?;
     write!(events.out, "\n]}}\n")
@@ -66,12 +71,14 @@ fn correlations(timeline: &Timeline) -> Vec<u32> {
     let mut last = 0;
     for arrow in &timeline.arrows {
         let (from, to) = (arrow.from.0 as usize, arrow.to.0 as usize);
-        if timeline.spans.get(from).is_some_and(|span| span.lane == Lane::Host)
+        if timeline.spans.get(from).is_some_and(|span| span.lane.is_host())
             && to < correlations.len()
         {
-            last += 1;
-            correlations[from] = last;
-            correlations[to] = last;
+            if correlations[from] == 0 {
+                last += 1;
+                correlations[from] = last;
+            }
+            correlations[to] = correlations[from];
         }
     }
     correlations
@@ -117,7 +124,8 @@ impl Events<'_> {
             self.timeline.spans.iter().map(|span| (span.process, span.lane)).collect();
         for (process, lane) in lanes {
             let (pid, tid) = (self.rank(process), thread(lane));
-            self.metadata("thread_name", pid, tid, &format!("\"name\":{}", Text(&title(lane))))?;
+            let name = self.recorded_name(process, lane).map_or_else(|| title(lane), str::to_owned);
+            self.metadata("thread_name", pid, tid, &format!("\"name\":{}", Text(&name)))?;
             self.metadata("thread_sort_index", pid, tid, &format!("\"sort_index\":{tid}"))?;
         }
         Ok(())
@@ -136,19 +144,24 @@ impl Events<'_> {
         self.open()?;
         let label = self.timeline.labels.name(span.label);
         let (pid, tid) = (self.rank(span.process), thread(span.lane));
+        let is_call = correlation != 0 || span.call.is_some();
         let (category, name) = match span.lane {
-            Lane::Host | Lane::Thread(_) if correlation != 0 => ("cuda_runtime", label.to_owned()),
+            Lane::Host | Lane::Thread(_) if is_call => ("cuda_runtime", label.to_owned()),
             Lane::Host | Lane::Thread(_) => ("cpu_op", label.to_owned()),
+            Lane::Stream(_) if span.class == Class::Copy => {
+                (copy_category(label), label.to_owned())
+            }
             Lane::Compute | Lane::Stream(_) => ("kernel", label.to_owned()),
             Lane::Communication(..) => ("kernel", format!("nccl:{label}")),
         };
+        let start = drawn_from(span);
         write!(
             self.out,
             "{{\"ph\":\"X\",\"cat\":\"{category}\",\"name\":{},\"pid\":{pid},\"tid\":{tid},\
              \"ts\":{},\"dur\":{},\"args\":{{\"class\":\"{}\"",
             Text(&name),
-            Microseconds(nanoseconds(span.start)),
-            Microseconds(nanoseconds(span.end).saturating_sub(nanoseconds(span.start))),
+            Microseconds(nanoseconds(start)),
+            Microseconds(nanoseconds(span.end).saturating_sub(nanoseconds(start))),
             span.class.name(),
         )?;
         if let Some(task) = span.task {
@@ -169,13 +182,72 @@ impl Events<'_> {
         if waited > 0 {
             write!(self.out, ",\"waited_us\":{}", Microseconds(waited))?;
         }
-        if span.lane != Lane::Host {
-            write!(self.out, ",\"device\":{pid},\"stream\":{tid}")?;
+        if !span.lane.is_host() {
+            let stream = self.stream(span.process, span.lane);
+            write!(self.out, ",\"device\":{pid},\"stream\":{stream}")?;
         }
         if correlation != 0 {
             write!(self.out, ",\"correlation\":{correlation}")?;
         }
         self.out.write_all(b"}}")
+    }
+
+    /// Frames, and steps where no frame says them.
+    fn frames(&mut self) -> io::Result<()> {
+        let timeline = self.timeline;
+        for frame in &timeline.frames {
+            let category = match frame.kind {
+                FrameKind::Operator => "cpu_op",
+                FrameKind::Annotation => "user_annotation",
+                FrameKind::Python => "python_function",
+            };
+            self.frame(category, timeline.labels.name(frame.label), frame)?;
+        }
+        let name = |frame: &Frame| timeline.labels.name(frame.label);
+        if timeline.frames.iter().any(|frame| name(frame).starts_with(STEP)) {
+            return Ok(());
+        }
+        for step in &timeline.steps {
+            let (process, start, end) = (step.process, step.start, step.end);
+            let lanes = timeline.lane_names.iter().filter(|it| it.0 == process);
+            let thread = lanes.filter_map(|it| match it.1 {
+                Lane::Thread(thread) => Some(thread),
+                _ => None,
+            });
+            let thread = thread.min().unwrap_or(0);
+            let (kind, label) =
+                (FrameKind::Annotation, crate::timeline::Labels::default().intern(""));
+            let frame = Frame { process, thread, kind, start, end, label };
+            self.frame("user_annotation", &format!("{STEP}{}", step.number), &frame)?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, category: &str, name: &str, frame: &Frame) -> io::Result<()> {
+        self.open()?;
+        write!(
+            self.out,
+            "{{\"ph\":\"X\",\"cat\":\"{category}\",\"name\":{},\"pid\":{},\"tid\":{},\"ts\":{},\
+             \"dur\":{},\"args\":{{}}}}",
+            Text(name),
+            self.rank(frame.process),
+            thread(Lane::Thread(frame.thread)),
+            Microseconds(nanoseconds(frame.start)),
+            Microseconds(nanoseconds(frame.end).saturating_sub(nanoseconds(frame.start))),
+        )
+    }
+
+    /// What a recording calls a thread or stream.
+    fn recorded_name(&self, process: u32, lane: Lane) -> Option<&str> {
+        let found = self.timeline.lane_names.iter().find(|it| (it.0, it.1) == (process, lane));
+        found.map(|it| self.timeline.labels.name(it.2))
+    }
+
+    /// Number of a stream: as it was recorded, else that of its thread.
+    fn stream(&self, process: u32, lane: Lane) -> i64 {
+        let name = self.recorded_name(process, lane);
+        let number = name.and_then(|name| name.strip_prefix("stream ")?.parse().ok());
+        number.unwrap_or_else(|| i64::from(thread(lane)))
     }
 
     /// One end of an arrow; `s` begins it and `f` ends it, in the slice that surrounds `at`.
@@ -205,12 +277,13 @@ impl Events<'_> {
             let ends = [arrow.from, arrow.to].map(|id| self.timeline.spans.get(id.0 as usize));
             let [Some(from), Some(to)] = ends else { continue };
             // An arrow ends inside slices: one that is too short to be seen holds none.
-            if [from, to].iter().any(|span| nanoseconds(span.start) >= nanoseconds(span.end)) {
+            let is_seen = |span: &Span| nanoseconds(drawn_from(span)) < nanoseconds(span.end);
+            if ![from, to].into_iter().all(is_seen) {
                 continue;
             }
-            let kind = if from.lane == Lane::Host { "ac2g" } else { "send_recv" };
+            let kind = if from.lane.is_host() { "ac2g" } else { "send_recv" };
             self.flow("s", kind, id, from, from.start)?;
-            self.flow("f", kind, id, to, to.start)?;
+            self.flow("f", kind, id, to, drawn_from(to))?;
         }
         Ok(())
     }
@@ -228,6 +301,24 @@ impl Events<'_> {
             )?;
         }
         Ok(())
+    }
+}
+
+/// Names of marked steps, as PyTorch's profiler gives them.
+const STEP: &str = "ProfilerStep#";
+
+/// Where the slice of a span begins: recorded kernels hold their stream while they wait.
+fn drawn_from(span: &Span) -> Instant {
+    match span.lane {
+        Lane::Stream(_) => span.occupied().0,
+        _ => span.start,
+    }
+}
+
+fn copy_category(name: &str) -> &'static str {
+    match name.to_ascii_lowercase().contains("memset") {
+        true => "gpu_memset",
+        false => "gpu_memcpy",
     }
 }
 

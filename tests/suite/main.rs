@@ -21,6 +21,7 @@ mod nsight;
 mod plans;
 mod properties;
 mod published;
+mod recorded;
 mod recorded_programs;
 mod reports;
 mod results;

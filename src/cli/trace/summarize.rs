@@ -1,28 +1,41 @@
 //! `stepcast trace summarize`: where the time of each rank went.
 
 use clap::Args;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use stepcast::analysis::profile;
+use stepcast::analysis::{ProfileOptions, profile};
 use stepcast::report::trace::{self, Measured};
-use stepcast::trace::Recording;
+use stepcast::trace::{Recording, join};
 
 use super::open::{Keep, TraceFiles};
-use crate::cli::{Context, Format, output, style};
+use crate::cli::{Context, Format, diagnostics, output, simulate, style};
 
 /// Arguments of `trace summarize`.
 #[derive(Debug, Args)]
 pub(crate) struct SummarizeArgs {
     #[command(flatten)]
     files: TraceFiles,
-    /// Show the kernels that take most time
+    /// Name the kernels that take most time
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
+    /// Also write the timeline, all ranks on one clock, for ui.perfetto.dev; compressed when it
+    /// ends in .gz
+    #[arg(long, value_name = "OUT")]
+    trace: Option<PathBuf>,
 }
 
 /// Summarises and prints.
 pub(crate) fn run(args: &SummarizeArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let recordings = args.files.open(Keep::default(), context)?;
-    let measured: Vec<Measured> = recordings.iter().map(measure).collect();
+    let keep = Keep { frames: args.trace.is_some(), shapes: false };
+    let recordings = together(args.files.open(keep, context)?, context)?;
+    if let Some(path) = &args.trace {
+        match recordings.as_slice() {
+            [recording] => simulate::write_trace(path, &recording.timeline)?,
+            _ => anyhow::bail!("--trace wants ranks of one job, and these are several jobs"),
+        }
+    }
+    let measured: Vec<Measured> = recordings.iter().map(|one| measure(one, args.top)).collect();
     let mut text = Vec::new();
     match context.format {
         Format::Text => trace::write_text(&measured, args.top, style::of(context), &mut text)?,
@@ -33,6 +46,25 @@ pub(crate) fn run(args: &SummarizeArgs, context: &Context) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(recording: &Recording) -> Measured<'_> {
-    Measured { recording, profile: profile(&recording.timeline) }
+/// Ranks of one job as one recording; files that are the same rank are several jobs and stay apart.
+fn together(recordings: Vec<Recording>, context: &Context) -> anyhow::Result<Vec<Recording>> {
+    let sources = || recordings.iter().flat_map(|recording| &recording.sources);
+    let mut ranks = BTreeSet::new();
+    let twice = sources().filter_map(|source| source.rank).find(|rank| !ranks.insert(*rank));
+    if let Some(rank) = twice {
+        let what = format!("several files say that they are rank {rank}, so they are not joined");
+        diagnostics::warn(context, &what);
+        return Ok(recordings);
+    }
+    match sources().count() {
+        1 => Ok(recordings),
+        _ => Ok(vec![join(recordings)?.recording]),
+    }
+}
+
+fn measure(recording: &Recording, kernels: usize) -> Measured<'_> {
+    let said = recording.communications.iter();
+    let operations = said.filter_map(|it| Some((it.span, it.kind?))).collect();
+    let profile = profile(&recording.timeline, &ProfileOptions { kernels, operations });
+    Measured { recording, profile }
 }
