@@ -4,6 +4,7 @@ mod account;
 mod accuracy;
 mod answer;
 mod compare;
+mod diagnosis;
 mod facts;
 mod intervals;
 mod profile;
@@ -19,7 +20,9 @@ pub use answer::{Answer, Bottleneck, ChangeAnswer};
 pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
+pub use diagnosis::{Clue, Diagnosis, Hypothesis, SlowdownCause};
 pub use facts::{Evidence, StageMemory, StepFacts};
+pub use intervals::Intervals;
 pub use profile::{
     AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleTime,
     KernelTime, KindTime, Occupancy, OperationTime, Profile, ProfileOptions, QueueProfile,

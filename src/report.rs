@@ -3,6 +3,7 @@
 mod chart;
 pub mod comparison;
 mod csv;
+pub mod diagnosis;
 pub mod json;
 mod perfetto;
 pub mod replay;

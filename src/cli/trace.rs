@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::Context;
 
+mod diagnose;
 pub(crate) mod open;
 mod replay;
 mod summarize;
@@ -21,6 +22,8 @@ pub(crate) struct TraceArgs {
 enum TraceCommand {
     /// Say where the time of each rank went
     Summarize(summarize::SummarizeArgs),
+    /// Say what slows recorded steps down, and what it would be worth to remove it
+    Diagnose(diagnose::DiagnoseArgs),
     /// Run recordings on the engine, and say how well that explains them
     Replay(replay::ReplayArgs),
     /// Edit recordings and run them again
@@ -31,6 +34,7 @@ enum TraceCommand {
 pub(crate) fn run(args: &TraceArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match &args.command {
         TraceCommand::Summarize(args) => summarize::run(args, context),
+        TraceCommand::Diagnose(args) => diagnose::run(args, context),
         TraceCommand::Replay(args) => replay::run(args, context),
         TraceCommand::WhatIf(args) => what_if::run(args, context),
     }

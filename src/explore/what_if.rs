@@ -12,6 +12,7 @@ mod select;
 mod selection;
 
 pub use answer::{WhatIfError, what_if};
+pub(super) use answer::{step_count, step_us};
 pub use apply::{Touched, apply};
 pub use change::{CHANGES, Change, ChangeError};
 pub use gpu::GpuSwap;

@@ -1,7 +1,7 @@
 //! The answer: each change by itself, and all of them together.
 
 use super::{Change, apply};
-use crate::analysis::{Answer, Bottleneck, ChangeAnswer, profile};
+use crate::analysis::{Answer, Bottleneck, ChangeAnswer, ProfileOptions, profile};
 use crate::replay::{Prepared, Replay, prepare, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
@@ -84,21 +84,21 @@ fn make(
 }
 
 /// Marked steps of a rank; 1 where none are marked.
-fn step_count(prepared: &Prepared<'_>) -> f64 {
+pub(in crate::explore) fn step_count(prepared: &Prepared<'_>) -> f64 {
     let timeline = &prepared.recording.timeline;
     let of_first = timeline.steps.iter().filter(|step| step.process == 0).count();
     of_first.max(1) as f64
 }
 
 /// Time of a step of the slowest rank: its window over the marked steps in it.
-pub(crate) fn step_us(prepared: &Prepared<'_>, replay: &Replay) -> f64 {
+pub(in crate::explore) fn step_us(prepared: &Prepared<'_>, replay: &Replay) -> f64 {
     let windows = replay.ranks.iter().map(|rank| rank.window.replayed_us);
     windows.fold(0.0, f64::max) / step_count(prepared)
 }
 
 /// What the slowest rank spends most of its time on.
 fn bottleneck(replay: &Replay) -> Bottleneck {
-    let profile = profile(&replay.timeline);
+    let profile = profile(&replay.timeline, &ProfileOptions::default());
     let slowest = profile
         .ranks
         .iter()
