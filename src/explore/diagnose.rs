@@ -17,6 +17,7 @@ use crate::replay::{Prepared, prepare, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
 use crate::trace::Recording;
+pub(super) use gaps::loads_data;
 use suspicion::Suspicion;
 
 /// Share of a step below which a cause is not worth a replay.
