@@ -25,7 +25,8 @@ const FOUND_LEAST: f64 = 0.005;
 /// Causes that are replayed at most, those with most time found first.
 const REPLAYED_MOST: usize = 16;
 
-/// What slows a recorded step down, what is worth most first.
+/// What slows a recorded step down. First comes what was both found and is worth most: the smaller
+/// of the two counts.
 ///
 /// # Errors
 ///
@@ -60,9 +61,10 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
             hypothesis(suspicion, worth_us.ok().flatten(), measured_us, replayed_us)
         })
         .collect();
+    // An edit may remove more than the cause that it is for: what had been hidden behind other work.
     hypotheses.sort_by(|left, right| {
-        let worth = |one: &Hypothesis| one.worth_us.unwrap_or(0.0);
-        worth(right).total_cmp(&worth(left)).then(right.found_us.total_cmp(&left.found_us))
+        let rank = |one: &Hypothesis| one.worth_us.unwrap_or(0.0).min(one.found_us);
+        rank(right).total_cmp(&rank(left)).then(right.found_us.total_cmp(&left.found_us))
     });
     let unexplained_fraction = slowest.map_or(0.0, |rank| rank.window.unexplained_fraction);
     Ok(Diagnosis { measured_us, replayed_us, unexplained_fraction, hypotheses, warnings })

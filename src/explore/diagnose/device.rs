@@ -15,8 +15,9 @@ use crate::work::Class;
 const SMALL: u64 = 10_000_000;
 /// A run of small kernels that is worth a word.
 const RUN_LEAST: usize = 4;
-/// Kernels of a name beside communication and without, at least, for a ratio of their medians.
-const COMPARED_LEAST: usize = 8;
+/// Kernels of a name and grid beside communication and without, at least, for a ratio of their
+/// medians.
+const COMPARED_LEAST: usize = 4;
 /// Slowdown from which on a kernel counts as slowed.
 const SLOWED: f64 = 1.03;
 
@@ -250,13 +251,17 @@ fn small_kernels(recording: &Recording) -> Option<Suspicion> {
     })
 }
 
-/// Kernels of one name whose medians beside communication and without are compared.
+/// Kernels of one name and grid whose medians beside communication and without are compared.
 fn contention(recording: &Recording) -> Option<Suspicion> {
     let spans = &recording.timeline.spans;
     let beside = beside_communication(recording);
-    let mut by_name: BTreeMap<(u32, LabelId), [Vec<u64>; 2]> = BTreeMap::new();
-    for (span, beside) in spans.iter().zip(&beside).filter(|(span, _)| computes(span)) {
-        let times = by_name.entry((span.process, span.label)).or_default();
+    // Kernels of one name and grid do the same work.
+    type Kernel = (u32, LabelId, Option<[u32; 3]>);
+    let mut by_name: BTreeMap<Kernel, [Vec<u64>; 2]> = BTreeMap::new();
+    for (index, span) in spans.iter().enumerate().filter(|(_, span)| computes(span)) {
+        let beside = &beside[index];
+        let grid = recording.grids.get(index).copied().flatten();
+        let times = by_name.entry((span.process, span.label, grid)).or_default();
         times[usize::from(*beside)].push(span.end.ps() - span.start.ps());
     }
     let median = |times: &mut Vec<u64>| {
