@@ -18,6 +18,8 @@ const RUN_LEAST: usize = 4;
 /// Kernels of a name and grid beside communication and without, at least, for a ratio of their
 /// medians.
 const COMPARED_LEAST: usize = 4;
+/// Ratio of the ninth to the first tenth of times up to which kernels do the same work.
+const STEADY: f64 = 1.25;
 /// Slowdown from which on a kernel counts as slowed.
 const SLOWED: f64 = 1.03;
 
@@ -251,6 +253,13 @@ fn small_kernels(recording: &Recording) -> Option<Suspicion> {
     })
 }
 
+/// Whether times agree: kernels that take as many blocks whatever their work is do not.
+fn is_steady(times: &mut [u64]) -> bool {
+    times.sort_unstable();
+    let at = |tenths: usize| times[(times.len() - 1) * tenths / 10] as f64;
+    at(9) <= STEADY * at(1)
+}
+
 /// Kernels of one name and grid whose medians beside communication and without are compared.
 fn contention(recording: &Recording) -> Option<Suspicion> {
     let spans = &recording.timeline.spans;
@@ -270,7 +279,8 @@ fn contention(recording: &Recording) -> Option<Suspicion> {
     };
     let (mut alone_ps, mut beside_ps) = (0.0, 0.0);
     for [alone, beside] in by_name.values_mut() {
-        if alone.len() >= COMPARED_LEAST && beside.len() >= COMPARED_LEAST {
+        let is_enough = alone.len() >= COMPARED_LEAST && beside.len() >= COMPARED_LEAST;
+        if is_enough && is_steady(alone) {
             let count = beside.len() as f64;
             alone_ps += median(alone) * count;
             beside_ps += median(beside) * count;
