@@ -3,6 +3,7 @@
 mod account;
 mod accuracy;
 mod compare;
+mod difference;
 mod facts;
 mod intervals;
 mod profile;
@@ -17,6 +18,7 @@ pub use accuracy::{Errors, quantile};
 pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
+pub use difference::{PartDifference, TimelineDifference, difference};
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use profile::{
     AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleTime,
