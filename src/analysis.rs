@@ -5,6 +5,7 @@ mod accuracy;
 mod answer;
 mod compare;
 mod diagnosis;
+mod difference;
 mod facts;
 mod intervals;
 mod profile;
@@ -21,6 +22,7 @@ pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
 pub use diagnosis::{Clue, Diagnosis, Hypothesis, SlowdownCause};
+pub use difference::{PartDifference, TimelineDifference, difference};
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use intervals::Intervals;
 pub use profile::{

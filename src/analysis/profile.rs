@@ -15,9 +15,11 @@ mod work;
 
 pub use collectives::{Arrival, CollectiveProfile, OperationTime, RankCommunication};
 pub use host::{AllocationProfile, CallTime, HostProfile};
+pub(super) use idle::stretches;
 pub use idle::{Cause, IdleTime};
 pub use kernels::{KernelTime, KindTime};
 pub use occupancy::Occupancy;
+pub(super) use occupancy::Occupied;
 pub use queue::QueueProfile;
 pub use steps::StepProfile;
 pub(super) use work::{Work, works};

@@ -1,6 +1,7 @@
 //! What recorded traces say, as tables, JSON and CSV.
 
 mod csv;
+pub mod difference;
 mod json;
 mod name;
 mod text;

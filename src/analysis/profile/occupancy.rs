@@ -45,14 +45,14 @@ pub struct Occupancy {
 
 /// What work of a device counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Occupied {
+pub(in crate::analysis) enum Occupied {
     Compute,
     Communication,
     Memory,
 }
 
 impl Occupied {
-    pub(super) const fn of(class: Class) -> Self {
+    pub(in crate::analysis) const fn of(class: Class) -> Self {
         match class {
             Class::Communication(_) => Self::Communication,
             Class::Copy => Self::Memory,

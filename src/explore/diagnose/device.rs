@@ -91,7 +91,8 @@ fn exposed(recording: &Recording) -> Vec<Suspicion> {
     by_name.into_iter().map(suspicion).collect()
 }
 
-/// For each process: waiting that it caused by being last, by collective, in order of time.
+/// For each process: what the others waited on average where it was last, by collective, in order of
+/// time.
 fn lateness(recording: &Recording) -> Vec<Vec<(SpanId, u64)>> {
     let timeline = &recording.timeline;
     let mut caused = vec![Vec::new(); timeline.processes.len()];
@@ -101,11 +102,10 @@ fn lateness(recording: &Recording) -> Vec<Vec<(SpanId, u64)>> {
         else {
             continue;
         };
-        // What the others waited for this one alone: up to the one before it.
         let others = meeting.members.iter().filter(|member| **member != last);
-        let second = others.map(ready).max().unwrap_or(0);
+        let waited: u64 = others.map(|other| ready(&last) - ready(other)).sum();
         let process = timeline.spans[last.0 as usize].process as usize;
-        caused[process].push((last, ready(&last) - second));
+        caused[process].push((last, waited / (meeting.members.len() as u64 - 1)));
     }
     caused
 }
