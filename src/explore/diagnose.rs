@@ -11,7 +11,7 @@ mod gaps;
 mod host;
 mod suspicion;
 
-use super::what_if::{Change, apply, step_count, step_us};
+use super::what_if::{Change, apply, measured_us, step_count, step_us};
 use crate::analysis::{Diagnosis, Hypothesis};
 use crate::replay::{Prepared, prepare, run};
 use crate::sim::SimError;
@@ -40,7 +40,7 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
         .iter()
         .max_by(|left, right| left.window.measured_us.total_cmp(&right.window.measured_us));
     let steps = step_count(&prepared);
-    let measured_us = slowest.map_or(0.0, |rank| rank.window.measured_us / steps);
+    let measured_us = measured_us(&prepared);
     let frames = frames::Frames::of(&recording.timeline);
     let gaps = gaps::gaps(recording, &frames);
     let scene = host::Scene { recording, frames: &frames, gaps: &gaps };
