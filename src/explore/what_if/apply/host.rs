@@ -36,6 +36,8 @@ pub(super) fn scale(prepared: &mut Prepared<'_>, select: &Selector, factor: f64)
     scale_by(prepared, |process, place| match (by_call, place.work) {
         (true, HostWork::Call(call)) if selection.has(call) => factor,
         (true, _) => 1.0,
+        // When a recording of a rank begins is nobody's doing.
+        (false, HostWork::Between) if place.from == 0 => 1.0,
         (false, _) => {
             let Some(thread) = place.thread else { return 1.0 };
             let covered = selection.covered(process, thread, place.from, place.to);
