@@ -127,8 +127,7 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         guessed_handovers,
         without_launch: launches.works.iter().filter(|work| work.call.is_none()).count() as u64,
     };
-    let plan =
-        Plan { recording, launches, waits, pace, typical_launch, of_call, event, handovers };
+    let plan = Plan { recording, launches, waits, pace, typical_launch, of_call, event, handovers };
     for (process, &count) in (0..).zip(&counts) {
         role(&plan, &threads, process, count, &mut prepared);
     }

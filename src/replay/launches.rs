@@ -76,9 +76,8 @@ impl Work {
         let (start, end) = span.occupied();
         let call = recording.launched_by.get(id.0 as usize).copied().flatten();
         // A call of another process cannot have put it there.
-        let call = call.filter(|call| {
-            recording.timeline.spans[call.0 as usize].process == span.process
-        });
+        let call =
+            call.filter(|call| recording.timeline.spans[call.0 as usize].process == span.process);
         let put = call.map_or(start, |call| recording.timeline.spans[call.0 as usize].start);
         Some(Self {
             span: id,

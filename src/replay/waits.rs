@@ -78,9 +78,9 @@ pub(super) fn host_wait(
             if let Some(target) = stated
                 && let Some(stream) = target.stream
             {
-                let at = target.record.map_or(start, |record| {
-                    recording.timeline.spans[record.0 as usize].start.ps()
-                });
+                let at = target
+                    .record
+                    .map_or(start, |record| recording.timeline.spans[record.0 as usize].start.ps());
                 let work = launches.last_before(span.process, stream, at);
                 return Some(HostWait { works: work.into_iter().collect(), is_guess: false });
             }
@@ -101,7 +101,8 @@ pub(super) fn host_wait(
                 let work_end = launches.works[work as usize].end;
                 work_end > start && work_end <= end + NOTICE
             });
-            let all_over = works.iter().all(|&work| launches.works[work as usize].end <= end + NOTICE);
+            let all_over =
+                works.iter().all(|&work| launches.works[work as usize].end <= end + NOTICE);
             (waited && all_over).then_some(HostWait { works, is_guess: true })
         }
         _ => None,

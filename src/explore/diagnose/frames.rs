@@ -109,7 +109,10 @@ mod tests {
             let found = frames.innermost(0, 1, Instant::from_ps(at), FrameKind::Operator);
             found.map(|frame| timeline.labels.name(frame.label))
         };
-        assert_eq!([5, 15, 25, 45, 55].map(name), ["outer", "first", "outer", "deep", "second"].map(Some));
+        assert_eq!(
+            [5, 15, 25, 45, 55].map(name),
+            ["outer", "first", "outer", "deep", "second"].map(Some)
+        );
         assert_eq!(name(100), None);
         assert!(frames.innermost(0, 0, Instant::from_ps(5), FrameKind::Operator).is_none());
         assert!(frames.innermost(0, 1, Instant::from_ps(5), FrameKind::Python).is_none());

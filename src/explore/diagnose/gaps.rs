@@ -43,7 +43,13 @@ pub(super) struct Gap {
 
 /// Names of frames in which data is loaded: PyTorch's own, and what training loops call theirs.
 const DATA_LOADING: [&str; 7] = [
-    "dataloader", "data_loader", "fetch_data", "load_batch", "get_batch", "next_batch", "data_fetch",
+    "dataloader",
+    "data_loader",
+    "fetch_data",
+    "load_batch",
+    "get_batch",
+    "next_batch",
+    "data_fetch",
 ];
 
 /// Whether a frame of this name loads data.
@@ -122,13 +128,22 @@ fn explain(
     let mut add = |cause, call, from: Instant, to: Instant, at: Instant| {
         if to > from {
             let thread = Some(thread);
-            found.push(Gap { process: next.process, start: from, end: to, cause, call, thread, at });
+            found.push(Gap {
+                process: next.process,
+                start: from,
+                end: to,
+                cause,
+                call,
+                thread,
+                at,
+            });
         }
     };
     // The call in which the host was when the device ran dry makes all that follows its doing.
     let first = of_thread.partition_point(|(_, call)| call.end <= start);
     let after = of_thread[first..].first().filter(|(_, call)| {
-        call.start <= start && call.call.is_some_and(|it| it.is_synchronization() || it == Call::Copy)
+        call.start <= start
+            && call.call.is_some_and(|it| it.is_synchronization() || it == Call::Copy)
     });
     let rest = after.map_or(Idle::Launching, |_| Idle::Synchronized);
     let mut at = start;

@@ -146,9 +146,8 @@ impl<'b, 'a> ThreadBuilder<'b, 'a> {
         let kind = self.plan.recording.timeline.spans[call.0 as usize].call;
         let typical = self.plan.typical_launch;
         let last_end = works.iter().map(|&it| self.plan.launches.works[it as usize].end).max();
-        let waited_until = last_end.filter(|&work_end| {
-            kind == Some(Call::Copy) && copy_blocks(start, end, work_end)
-        });
+        let waited_until = last_end
+            .filter(|&work_end| kind == Some(Call::Copy) && copy_blocks(start, end, work_end));
         let depth = works.first().and_then(|work| self.signals.depth.get(work)).copied();
         let room = f64::from(self.plan.pace.queue_depth) * DEEP_FRACTION;
         let is_pressed = end - start > BACK_PRESSURE * typical
