@@ -2,7 +2,9 @@
 
 mod account;
 mod accuracy;
+mod answer;
 mod compare;
+mod diagnosis;
 mod difference;
 mod facts;
 mod intervals;
@@ -15,11 +17,14 @@ mod validation;
 
 pub use account::{Account, Part, account, accounts};
 pub use accuracy::{Errors, quantile};
+pub use answer::{Answer, Bottleneck, ChangeAnswer};
 pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
+pub use diagnosis::{Clue, Diagnosis, Hypothesis, SlowdownCause};
 pub use difference::{PartDifference, TimelineDifference, difference};
 pub use facts::{Evidence, StageMemory, StepFacts};
+pub use intervals::Intervals;
 pub use profile::{
     AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleTime,
     KernelTime, KindTime, Occupancy, OperationTime, Profile, ProfileOptions, QueueProfile,

@@ -3,6 +3,7 @@
 mod chart;
 pub mod comparison;
 mod csv;
+pub mod diagnosis;
 pub mod json;
 mod perfetto;
 pub mod replay;
@@ -10,6 +11,7 @@ mod table;
 mod text;
 pub mod trace;
 pub mod validation;
+pub mod what_if;
 
 use std::io::{self, Write};
 

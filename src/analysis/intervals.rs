@@ -2,14 +2,14 @@
 
 /// Disjoint intervals in ascending order, with the length of all before each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Intervals {
+pub struct Intervals {
     parts: Vec<(u64, u64)>,
     before: Vec<u64>,
 }
 
 impl Intervals {
     /// The union of half-open intervals; those that end before they start are empty.
-    pub(super) fn union(intervals: impl Iterator<Item = (u64, u64)>) -> Self {
+    pub fn union(intervals: impl Iterator<Item = (u64, u64)>) -> Self {
         let mut sorted: Vec<(u64, u64)> = intervals.filter(|(from, to)| from < to).collect();
         // Recordings come in order of their starts, nearly.
         sorted.sort();
@@ -35,7 +35,7 @@ impl Intervals {
     }
 
     /// Length of all of it.
-    pub(super) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.covered(0, u64::MAX)
     }
 
@@ -45,7 +45,7 @@ impl Intervals {
     }
 
     /// How much of `from..to` is covered.
-    pub(super) fn covered(&self, from: u64, to: u64) -> u64 {
+    pub fn covered(&self, from: u64, to: u64) -> u64 {
         self.covered_until(to).saturating_sub(self.covered_until(from))
     }
 

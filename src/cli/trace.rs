@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use super::Context;
 
+mod diagnose;
 mod diff;
 pub(crate) mod open;
 mod replay;
 mod summarize;
+mod what_if;
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
@@ -23,8 +25,12 @@ enum TraceCommand {
     Summarize(summarize::SummarizeArgs),
     /// Say what accounts for the difference of two timelines
     Diff(diff::DiffArgs),
+    /// Say what slows recorded steps down, and what it would be worth to remove it
+    Diagnose(diagnose::DiagnoseArgs),
     /// Run recordings on the engine, and say how well that explains them
     Replay(replay::ReplayArgs),
+    /// Edit recordings and run them again
+    WhatIf(what_if::WhatIfArgs),
 }
 
 /// Runs the subcommand.
@@ -32,6 +38,8 @@ pub(crate) fn run(args: &TraceArgs, context: &Context) -> anyhow::Result<ExitCod
     match &args.command {
         TraceCommand::Summarize(args) => summarize::run(args, context),
         TraceCommand::Diff(args) => diff::run(args, context),
+        TraceCommand::Diagnose(args) => diagnose::run(args, context),
         TraceCommand::Replay(args) => replay::run(args, context),
+        TraceCommand::WhatIf(args) => what_if::run(args, context),
     }
 }

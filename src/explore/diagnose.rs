@@ -5,5 +5,99 @@
 //! ([`super::what_if`]). What it is worth is what the engine says when it runs the edited step, not
 //! the sum of what was found.
 
+mod device;
 mod frames;
 mod gaps;
+mod host;
+mod suspicion;
+
+use super::what_if::{Change, apply, step_count, step_us};
+use crate::analysis::{Diagnosis, Hypothesis};
+use crate::replay::{Prepared, prepare, run};
+use crate::sim::SimError;
+use crate::spec::DataSources;
+use crate::trace::Recording;
+use suspicion::Suspicion;
+
+/// Share of a step below which a cause is not worth a replay.
+const FOUND_LEAST: f64 = 0.005;
+/// Causes that are replayed at most, those with most time found first.
+const REPLAYED_MOST: usize = 16;
+
+/// What slows a recorded step down, what is worth most first.
+///
+/// # Errors
+///
+/// When the recording does not run to its end.
+pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosis, SimError> {
+    let prepared = prepare(recording);
+    let base = run(&prepared)?;
+    let replayed_us = step_us(&prepared, &base);
+    let slowest = base
+        .ranks
+        .iter()
+        .max_by(|left, right| left.window.measured_us.total_cmp(&right.window.measured_us));
+    let steps = step_count(&prepared);
+    let measured_us = slowest.map_or(0.0, |rank| rank.window.measured_us / steps);
+    let frames = frames::Frames::of(&recording.timeline);
+    let gaps = gaps::gaps(recording, &frames);
+    let scene = host::Scene { recording, frames: &frames, gaps: &gaps };
+    let mut suspicions = host::suspicions(&scene);
+    suspicions.extend(device::suspicions(recording));
+    for suspicion in &mut suspicions {
+        suspicion.found_us /= steps;
+    }
+    suspicions.retain(|one| one.found_us >= FOUND_LEAST * measured_us && one.found_us > 0.0);
+    suspicions.sort_by(|left, right| right.found_us.total_cmp(&left.found_us));
+    suspicions.truncate(REPLAYED_MOST);
+    let mut warnings = base.warnings;
+    let mut hypotheses: Vec<Hypothesis> = suspicions
+        .into_iter()
+        .map(|suspicion| {
+            let worth_us = worth(&prepared, &suspicion, sources, replayed_us)
+                .map_err(|why| warnings.push(format!("{}: {why}", suspicion.cause.name())));
+            hypothesis(suspicion, worth_us.ok().flatten(), measured_us, replayed_us)
+        })
+        .collect();
+    hypotheses.sort_by(|left, right| {
+        let worth = |one: &Hypothesis| one.worth_us.unwrap_or(0.0);
+        worth(right).total_cmp(&worth(left)).then(right.found_us.total_cmp(&left.found_us))
+    });
+    let unexplained_fraction = slowest.map_or(0.0, |rank| rank.window.unexplained_fraction);
+    Ok(Diagnosis { measured_us, replayed_us, unexplained_fraction, hypotheses, warnings })
+}
+
+/// What a step saves without a cause; `None` where no edit removes it.
+fn worth(
+    prepared: &Prepared<'_>,
+    suspicion: &Suspicion,
+    sources: &DataSources,
+    replayed_us: f64,
+) -> Result<Option<f64>, String> {
+    let Some(text) = &suspicion.change else { return Ok(None) };
+    let change = Change::parse(text).map_err(|error| error.to_string())?;
+    let mut edited = prepared.clone();
+    apply(&mut edited, &change, sources).map_err(|what| format!("change `{text}`: {what}"))?;
+    let after = run(&edited).map_err(|error| error.to_string())?;
+    Ok(Some(replayed_us - step_us(&edited, &after)))
+}
+
+fn hypothesis(
+    suspicion: Suspicion,
+    worth_us: Option<f64>,
+    measured_us: f64,
+    replayed_us: f64,
+) -> Hypothesis {
+    let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+    Hypothesis {
+        cause: suspicion.cause,
+        what: suspicion.what,
+        found_us: suspicion.found_us,
+        found_fraction: share(suspicion.found_us, measured_us),
+        worth_us,
+        worth_fraction: worth_us.map(|worth| share(worth, replayed_us)),
+        change: suspicion.change,
+        evidence: suspicion.evidence,
+        experiment: suspicion.experiment,
+    }
+}

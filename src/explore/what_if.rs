@@ -4,11 +4,16 @@
 //! engine runs it again. What a change is worth is the difference of two such runs, never a sum of
 //! durations: work that is hidden is worth nothing, and what was hidden behind it comes to light.
 
+mod answer;
+mod apply;
 mod change;
 mod gpu;
 mod select;
 mod selection;
 
+pub use answer::{WhatIfError, what_if};
+pub(super) use answer::{step_count, step_us};
+pub use apply::{Touched, apply};
 pub use change::{CHANGES, Change, ChangeError};
 pub use gpu::GpuSwap;
 pub use select::{ClassOf, Selector};

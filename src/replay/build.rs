@@ -3,7 +3,7 @@
 mod thread;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::causes::{Lateness, explain};
 use super::handover::{Threads, handovers, threads};
@@ -82,13 +82,13 @@ pub(super) struct Plan<'a> {
     pub(super) launches: Launches,
     pub(super) waits: StreamWaits,
     pub(super) pace: Pace,
-    /// Typical duration of a launch call, in picoseconds.
-    pub(super) typical_launch: u64,
     /// Work that each call launched, in order of being put on streams.
     pub(super) of_call: BTreeMap<SpanId, Vec<u32>>,
     /// Number of each work among those of its process, which is its event.
     pub(super) event: Vec<u32>,
     pub(super) handovers: BTreeMap<SpanId, super::handover::Handover>,
+    /// Copies that began only when the host had their data ready.
+    pub(super) staged: BTreeSet<u32>,
 }
 
 /// The program of a recording.
@@ -96,7 +96,7 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
     let launches = Launches::of(recording);
     let pace = Pace::of(recording, &launches);
     let mut waits = stated(recording, &launches);
-    let (inferred_waits, late) = explain(recording, &launches, &pace, &mut waits);
+    let explained = explain(recording, &launches, &pace, &mut waits);
     let threads = threads(recording);
     let handovers = handovers(recording, &threads);
     let guessed_handovers = handovers.len() as u64;
@@ -111,7 +111,6 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         event.push(*count);
         *count += 1;
     }
-    let typical_launch = typical_launch(recording, of_call.keys());
     let mut prepared = Prepared {
         recording,
         program: works(recording, &launches),
@@ -120,14 +119,23 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         work_span: launches.works.iter().map(|work| Some(work.span)).collect(),
         span_work: launches.of_span.iter().map(|work| work.map(WorkId)).collect(),
         places: Vec::new(),
-        late,
+        late: explained.late,
         stated_waits: waits.known,
-        inferred_waits,
+        inferred_waits: explained.inferred,
         guessed_synchronizations: 0,
         guessed_handovers,
         without_launch: launches.works.iter().filter(|work| work.call.is_none()).count() as u64,
     };
-    let plan = Plan { recording, launches, waits, pace, typical_launch, of_call, event, handovers };
+    let plan = Plan {
+        recording,
+        launches,
+        waits,
+        pace,
+        of_call,
+        event,
+        handovers,
+        staged: explained.staged,
+    };
     for (process, &count) in (0..).zip(&counts) {
         role(&plan, &threads, process, count, &mut prepared);
     }
@@ -147,16 +155,6 @@ fn machine(pace: &Pace) -> Machine {
 /// Picoseconds as seconds.
 pub(super) fn seconds(ps: u64) -> Seconds {
     Instant::from_ps(ps).seconds()
-}
-
-fn typical_launch<'a>(recording: &Recording, calls: impl Iterator<Item = &'a SpanId>) -> u64 {
-    let duration = |call: &SpanId| {
-        let span = &recording.timeline.spans[call.0 as usize];
-        span.end.ps() - span.start.ps()
-    };
-    let mut durations: Vec<u64> = calls.map(duration).collect();
-    durations.sort_unstable();
-    durations.get(durations.len() / 2).copied().unwrap_or(0)
 }
 
 /// The program without instructions: works, ranks, and a group for each collective.

@@ -1,16 +1,19 @@
 //! Why each piece of device work started when it did, and how much of that nobody knows.
 
+use std::collections::BTreeSet;
+
 use super::launches::Launches;
 use super::pace::Pace;
-use super::waits::StreamWaits;
+use super::waits::{StreamWaits, copy_blocks};
 use crate::timeline::SpanId;
 use crate::trace::Recording;
 
 /// Starts within this of a cause are on time, in picoseconds (2 us): clocks of traces count whole
 /// microseconds, and dispatch varies by about one.
 const ON_TIME: u64 = 2_000_000;
-/// A stream that waits for another goes on within this of its end, in picoseconds (10 us).
-const FOLLOWS: u64 = 10_000_000;
+/// A stream that waits for another goes on within this of its end, in picoseconds (30 us): CUDA
+/// takes a few microseconds for it, ROCm up to twenty.
+const FOLLOWS: u64 = 30_000_000;
 
 /// Work that started later than every known cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,17 @@ pub struct Lateness {
     pub span: SpanId,
     /// By how much, in picoseconds.
     pub late_ps: u64,
+}
+
+/// What was found out about starts.
+#[derive(Debug)]
+pub(super) struct Explained {
+    /// Waits among streams that were inferred.
+    pub(super) inferred: u64,
+    /// Work that started later than every known cause.
+    pub(super) late: Vec<Lateness>,
+    /// Copies that began only when the host had their data ready, as indices into works.
+    pub(super) staged: BTreeSet<u32>,
 }
 
 /// Adds waits that must have been, and tells what is late all the same.
@@ -31,15 +45,16 @@ pub(super) fn explain(
     launches: &Launches,
     pace: &Pace,
     waits: &mut StreamWaits,
-) -> (u64, Vec<Lateness>) {
+) -> Explained {
     let says_targets = recording.waits.iter().any(|wait| wait.target.is_some());
     let ends = Ends::of(launches);
     let mut inferred = 0;
     let mut late = Vec::new();
+    let mut staged = BTreeSet::new();
     for (index, work) in launches.works.iter().enumerate() {
         let mut cause = work.call.map_or(0, |call| {
             let call = &recording.timeline.spans[call.0 as usize];
-            pace.arrival(call.start.ps(), call.end.ps())
+            pace.arrival(call, work)
         });
         let before = launches.before[index].map(|before| launches.works[before as usize].end);
         cause = cause.max(before.map_or(0, |end| end + pace.gap));
@@ -57,11 +72,18 @@ pub(super) fn explain(
             let end = launches.works[found as usize].end;
             cause = cause.max(end);
         }
-        if work.start > cause + ON_TIME {
+        // Where nothing else explains the start of a copy whose call waits for it, the host was
+        // putting the data into memory that the device can read.
+        let is_staged = work
+            .call
+            .is_some_and(|call| copy_blocks(&recording.timeline.spans[call.0 as usize], work));
+        if is_staged && work.start > cause + ON_TIME {
+            staged.insert(index as u32);
+        } else if work.start > cause + ON_TIME {
             late.push(Lateness { span: work.span, late_ps: work.start - cause });
         }
     }
-    (inferred, late)
+    Explained { inferred, late, staged }
 }
 
 /// Ends of device work, in order of time.

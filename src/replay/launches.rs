@@ -42,6 +42,7 @@ impl Launches {
             .zip(spans)
             .filter_map(|(index, span)| Work::of(recording, SpanId(index), span))
             .collect();
+        one_a_call(recording, &mut works);
         put_orphans(&mut works);
         works.sort_by_key(|work| (work.put, work.start, work.span));
         let mut of_span = vec![None; spans.len()];
@@ -88,6 +89,26 @@ impl Work {
             call,
             put: put.ps().min(start.ps()),
         })
+    }
+}
+
+/// A call launches one piece of work, but for graphs. Of several that bear its correlation the first
+/// is its own; recorders reuse numbers, and nobody knows what launched the others.
+fn one_a_call(recording: &Recording, works: &mut [Work]) {
+    let mut first: BTreeMap<SpanId, (u64, SpanId)> = BTreeMap::new();
+    for work in works.iter() {
+        if let Some(call) = work.call {
+            let this = (work.start, work.span);
+            let known = first.entry(call).or_insert(this);
+            *known = this.min(*known);
+        }
+    }
+    for work in works.iter_mut() {
+        let Some(call) = work.call else { continue };
+        if first[&call].1 != work.span && !recording.name(call).contains("Graph") {
+            work.call = None;
+            work.put = work.start;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! How fast this host and this device are at handing work over, estimated from the recording.
 
 use super::launches::{Launches, Work};
+use super::waits::copy_blocks;
+use crate::timeline::Span;
 use crate::trace::Recording;
 
 /// Nobody waits longer than this for a start without a cause, in picoseconds (100 us): later
@@ -22,6 +24,8 @@ pub(super) struct Pace {
     follows_end: bool,
     /// Between two kernels on a stream when the second was there in time.
     pub(super) gap: u64,
+    /// Typical duration of a call that launches.
+    pub(super) typical: u64,
     /// Launches that may wait on the device.
     pub(super) queue_depth: u32,
 }
@@ -31,10 +35,12 @@ impl Pace {
     /// that count whole microseconds make a median of such small times 0, 1 or 2 us).
     pub(super) fn of(recording: &Recording, launches: &Launches) -> Self {
         let (mut from_start, mut from_end, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+        let mut durations = Vec::new();
         for (index, work) in launches.works.iter().enumerate() {
             let Some(call) = work.call else { continue };
             let call = &recording.timeline.spans[call.0 as usize];
             let (call_start, call_end) = (call.start.ps() as i64, call.end.ps() as i64);
+            durations.push(call_end - call_start);
             let before = launches.before[index].map(|before| launches.works[before as usize]);
             let free = before.map_or(0, |before| before.end as i64);
             let start = work.start as i64;
@@ -52,17 +58,14 @@ impl Pace {
             from_end: median(&mut from_end),
             follows_end,
             gap: gap.max(0) as u64,
+            typical: median(&mut durations).max(0) as u64,
             queue_depth: QUEUE_DEPTH.max(deepest(launches).saturating_add(1)),
         }
     }
 
-    /// When work may start whose call began and ended then.
-    pub(super) fn arrival(&self, call_start: u64, call_end: u64) -> u64 {
-        if self.follows_end {
-            call_end.saturating_add_signed(self.from_end).max(call_start)
-        } else {
-            call_start.saturating_add_signed(self.from_start)
-        }
+    /// When work may start at the earliest.
+    pub(super) fn arrival(&self, call: &Span, work: &Work) -> u64 {
+        call.start.ps() + self.before_submission(call, work) + self.latency()
     }
 
     /// From the end of the host's part of a launch to the start, the same for all launches.
@@ -70,9 +73,16 @@ impl Pace {
         if self.follows_end { self.from_end.max(0) as u64 } else { self.from_start as u64 }
     }
 
-    /// How much of a call the host spends before the work is submitted.
-    pub(super) fn before_submission(&self, duration: u64) -> u64 {
-        if self.follows_end { duration.saturating_add_signed(self.from_end.min(0)) } else { 0 }
+    /// How much of a call the host spends before the work is submitted: by the time it started at
+    /// the latest. Calls that wait for their work submit it in a usual time.
+    pub(super) fn before_submission(&self, call: &Span, work: &Work) -> u64 {
+        if !self.follows_end {
+            return 0;
+        }
+        let duration = call.end.ps() - call.start.ps();
+        let own = if copy_blocks(call, work) { duration.min(self.typical) } else { duration };
+        let started_after = work.start.saturating_sub(call.start.ps());
+        own.saturating_add_signed(self.from_end.min(0)).min(started_after)
     }
 }
 

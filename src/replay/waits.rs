@@ -1,7 +1,7 @@
 //! What streams and calls waited for.
 
-use super::launches::Launches;
-use crate::timeline::{Call, SpanId};
+use super::launches::{Launches, Work};
+use crate::timeline::{Call, Span, SpanId};
 use crate::trace::Recording;
 
 /// Work that another work waits for on another stream.
@@ -109,7 +109,11 @@ pub(super) fn host_wait(
     }
 }
 
-/// Whether a call that copies lasted until its copy was done.
-pub(super) fn copy_blocks(call_start: u64, call_end: u64, work_end: u64) -> bool {
-    work_end > call_start && work_end <= call_end + NOTICE
+/// Whether a call that copies lasted until its copy was done, or nearly: the host has a hand in
+/// copies of memory that is not pinned, and the last part of them may be on its way when it returns.
+pub(super) fn copy_blocks(call: &Span, work: &Work) -> bool {
+    let slack = NOTICE.max((work.end - work.start) / 10);
+    call.call == Some(Call::Copy)
+        && work.end > call.start.ps()
+        && work.end <= call.end.ps().saturating_add(slack)
 }

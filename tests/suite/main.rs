@@ -11,6 +11,7 @@ mod experts;
 mod fsdp;
 mod generated;
 mod hand_computed;
+mod joined;
 mod measured_attention;
 mod measured_gemm;
 mod measured_runs;

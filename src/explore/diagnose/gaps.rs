@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::frames::Frames;
-use crate::timeline::{Call, Lane, Span, SpanId};
+use crate::timeline::{Call, FrameKind, Lane, Span, SpanId};
 use crate::trace::Recording;
 use crate::units::Instant;
 use crate::work::Class;
@@ -40,6 +40,9 @@ pub(super) struct Gap {
     pub(super) thread: Option<u32>,
     pub(super) at: Instant,
 }
+
+/// A host that calls no operator for longer than this does something else, in picoseconds (1 ms).
+const HOST_WORK_LEAST: u64 = 1_000_000_000;
 
 /// Names of frames in which data is loaded: PyTorch's own, and what training loops call theirs.
 const DATA_LOADING: [&str; 7] = [
@@ -127,6 +130,13 @@ fn explain(
     let mut found: Vec<Gap> = Vec::new();
     let mut add = |cause, call, from: Instant, to: Instant, at: Instant| {
         if to > from {
+            let is_long = to.ps() - from.ps() > HOST_WORK_LEAST;
+            let operators = || {
+                let mut inside = frames.touching(next.process, thread, from, to);
+                inside.any(|frame| frame.kind == FrameKind::Operator)
+            };
+            let is_elsewhere = cause == Idle::Launching && is_long && !operators();
+            let cause = if is_elsewhere { Idle::HostWork } else { cause };
             let thread = Some(thread);
             found.push(Gap {
                 process: next.process,
@@ -202,12 +212,6 @@ fn split(
         }
     }
     add(None, at, to, at);
-}
-
-/// Time of the gaps with a cause, in picoseconds.
-pub(super) fn total_ps(gaps: &[Gap], cause: Idle) -> u64 {
-    let of_cause = gaps.iter().filter(|gap| gap.cause == cause);
-    of_cause.map(|gap| gap.end.ps() - gap.start.ps()).sum()
 }
 
 /// Whether a span computes.

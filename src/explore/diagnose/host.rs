@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::frames::Frames;
 use super::gaps::{Gap, Idle, loads_data};
-use super::suspicion::{Cause, Evidence, Suspicion, evidence, exactly, python_line, us};
+use super::suspicion::{Suspicion, evidence, exactly, python_line, us};
+use crate::analysis::{Clue, SlowdownCause};
 use crate::timeline::{FrameKind, SpanId};
 use crate::trace::Recording;
 
@@ -33,7 +34,7 @@ impl Scene<'_> {
     }
 
     /// The longest gaps as evidence.
-    fn longest(&self, gaps: &[&Gap], what: impl Fn(&Gap) -> String) -> Vec<Evidence> {
+    fn longest(&self, gaps: &[&Gap], what: impl Fn(&Gap) -> String) -> Vec<Clue> {
         let mut sorted = gaps.to_vec();
         sorted.sort_by_key(|gap| (std::cmp::Reverse(gap.end.ps() - gap.start.ps()), gap.start));
         let place = |gap: &Gap| {
@@ -88,11 +89,11 @@ fn data_loading(scene: &Scene<'_>) -> Vec<Suspicion> {
         }
     }
     let suspicion = |(loader, gaps): (&str, Vec<&Gap>)| Suspicion {
-        cause: Cause::DataLoading,
+        cause: SlowdownCause::DataLoading,
         what: format!("the device does nothing while the host is in `{loader}`"),
         found_us: scene.time_us(&gaps),
         evidence: scene.longest(&gaps, |_| "device idle while data is loaded".to_owned()),
-        change: format!("remove host within={}", exactly(loader)),
+        change: Some(format!("remove host within={}", exactly(loader))),
         experiment: "train ten steps on one batch that is made once and kept; if the step gets \
                      shorter, load in more workers (num_workers, prefetch_factor, pin_memory)"
             .to_owned(),
@@ -112,17 +113,18 @@ fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
         let inside = operator.map_or(String::new(), |name| format!(" in `{name}`"));
         let within = operator.map_or(String::new(), |it| format!(" within={}", exactly(it)));
         Suspicion {
-            cause: Cause::HiddenSynchronization,
+            cause: SlowdownCause::HiddenSynchronization,
             what: format!(
                 "`{call}`{inside} waits for the device, which then does nothing until the host has \
                  launched again"
             ),
             found_us: scene.time_us(&gaps),
             evidence: scene.longest(&gaps, |_| format!("device idle after `{call}`")),
-            change: format!("remove sync name={}{within}", exactly(call)),
-            experiment: "take the call out for ten steps (.item(), .cpu(), a copy from memory that \
+            change: Some(format!("remove sync name={}{within}", exactly(call))),
+            experiment:
+                "take the call out for ten steps (.item(), .cpu(), a copy from memory that \
                          is not pinned, a printed loss), or let it look at the step before"
-                .to_owned(),
+                    .to_owned(),
         }
     };
     by_call.into_iter().map(suspicion).collect()
@@ -131,28 +133,29 @@ fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
 fn launch_bound(scene: &Scene<'_>) -> Option<Suspicion> {
     let gaps = scene.of(Idle::Launching);
     (!gaps.is_empty()).then(|| Suspicion {
-        cause: Cause::LaunchBound,
+        cause: SlowdownCause::LaunchBound,
         what: format!(
             "the device runs out of work {} times while the host is launching",
             gaps.len()
         ),
         found_us: scene.time_us(&gaps),
         evidence: scene.longest(&gaps, |_| "device idle, nothing launched".to_owned()),
-        change: "graph".to_owned(),
-        experiment: "double the micro-batch: a launch-bound step hardly gets longer; then capture a \
+        change: Some("graph".to_owned()),
+        experiment:
+            "double the micro-batch: a launch-bound step hardly gets longer; then capture a \
                      CUDA graph, or compile (torch.compile, mode=\"reduce-overhead\")"
-            .to_owned(),
+                .to_owned(),
     })
 }
 
 fn host_work(scene: &Scene<'_>) -> Option<Suspicion> {
     let gaps = scene.of(Idle::HostWork);
     (!gaps.is_empty()).then(|| Suspicion {
-        cause: Cause::HostWork,
+        cause: SlowdownCause::HostWork,
         what: "the device does nothing while the host is outside of all operators".to_owned(),
         found_us: scene.time_us(&gaps),
         evidence: scene.longest(&gaps, |_| "device idle, host elsewhere".to_owned()),
-        change: "remove host outside=operators".to_owned(),
+        change: None,
         experiment: "sample the host (py-spy dump) in that place: data, logging, checkpoints and \
                      garbage collection are the usual ones"
             .to_owned(),
@@ -166,16 +169,17 @@ fn memory(scene: &Scene<'_>) -> Option<Suspicion> {
     names.sort_unstable();
     names.dedup();
     (!names.is_empty()).then(|| Suspicion {
-        cause: Cause::MemoryPressure,
+        cause: SlowdownCause::MemoryPressure,
         what: format!("the device does nothing while the host is in {}", names.join(", ")),
         found_us: scene.time_us(&gaps),
         evidence: scene.longest(&gaps, |gap| {
             let call = gap.call.map_or("the driver", |call| scene.call_name(call));
             format!("device idle in `{call}`")
         }),
-        change: format!("remove host name='^({})$'", names.join("|")),
-        experiment: "look at num_alloc_retries of torch.cuda.memory_stats(); halve the micro-batch, \
+        change: Some(format!("remove host name='^({})$'", names.join("|"))),
+        experiment:
+            "look at num_alloc_retries of torch.cuda.memory_stats(); halve the micro-batch, \
                      or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
-            .to_owned(),
+                .to_owned(),
     })
 }

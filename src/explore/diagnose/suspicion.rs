@@ -1,82 +1,22 @@
 //! What may slow a step down, and what speaks for it.
 
-use serde::Serialize;
-
 use super::frames::Frames;
+use crate::analysis::{Clue, SlowdownCause};
 use crate::timeline::{Frame, FrameKind, Span};
 use crate::trace::Recording;
 use crate::units::Instant;
 
-/// What slows steps down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The device waits for the host to load data.
-    DataLoading,
-    /// A call makes the host wait for the device, and then the device for the host.
-    HiddenSynchronization,
-    /// The host cannot launch as fast as the device works.
-    LaunchBound,
-    /// The host is busy with something else than launching.
-    HostWork,
-    /// The driver is asked for memory, or given it back.
-    MemoryPressure,
-    /// Communication that nothing computes beside.
-    ExposedCommunication,
-    /// One rank keeps the others waiting.
-    Straggler,
-    /// Ranks have different amounts of work.
-    Imbalance,
-    /// Kernels so short that fusing them would pay.
-    SmallKernels,
-    /// Compute is slower beside communication.
-    Contention,
-}
-
-impl Cause {
-    /// Name for reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::DataLoading => "data loading",
-            Self::HiddenSynchronization => "hidden synchronisation",
-            Self::LaunchBound => "launch-bound",
-            Self::HostWork => "host work",
-            Self::MemoryPressure => "memory pressure",
-            Self::ExposedCommunication => "exposed communication",
-            Self::Straggler => "straggler",
-            Self::Imbalance => "imbalance",
-            Self::SmallKernels => "small kernels",
-            Self::Contention => "contention under overlap",
-        }
-    }
-}
-
-/// Something in the recording that speaks for a cause.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evidence {
-    /// What happened.
-    pub what: String,
-    /// On which rank.
-    pub rank: u64,
-    /// When, since the start of the recording.
-    pub start_us: f64,
-    /// For how long.
-    pub duration_us: f64,
-    /// Where in the program, where the trace has Python stacks.
-    pub place: Option<String>,
-}
-
 /// A cause that may be at work.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Suspicion {
-    pub(super) cause: Cause,
+    pub(super) cause: SlowdownCause,
     /// In a sentence.
     pub(super) what: String,
     /// Time found, per rank.
     pub(super) found_us: f64,
-    pub(super) evidence: Vec<Evidence>,
-    /// The edit that would remove it.
-    pub(super) change: String,
+    pub(super) evidence: Vec<Clue>,
+    /// The edit that would remove it, where there is one.
+    pub(super) change: Option<String>,
     /// What to try on the real system.
     pub(super) experiment: String,
 }
@@ -93,8 +33,8 @@ pub(super) fn evidence(
     (start, end): (Instant, Instant),
     what: String,
     place: Option<String>,
-) -> Evidence {
-    Evidence {
+) -> Clue {
+    Clue {
         what,
         rank: recording.timeline.processes[process as usize].rank,
         start_us: us(start.ps()),

@@ -63,6 +63,24 @@ impl Selection {
         selection
     }
 
+    /// The host time inside of frames; `None` where no frame is one of them.
+    pub fn of_frames(
+        recording: &Recording,
+        is_one: impl Fn(&crate::timeline::Frame) -> bool,
+    ) -> Option<Self> {
+        let timeline = &recording.timeline;
+        let within =
+            stretches(
+                timeline.frames.iter().filter(|frame| is_one(frame)).map(|frame| {
+                    ((frame.process, frame.thread), (frame.start.ps(), frame.end.ps()))
+                }),
+            );
+        let ranks = vec![true; timeline.processes.len()];
+        let is_empty = within.is_empty();
+        let within = Some(within);
+        (!is_empty).then_some(Self { spans: Vec::new(), within, steps: None, ranks })
+    }
+
     fn holds_place(&self, process: u32, asked: &Span) -> bool {
         let crate::timeline::Lane::Thread(thread) = asked.lane else {
             // Nobody knows where it was launched from.

@@ -143,20 +143,22 @@ impl<'b, 'a> ThreadBuilder<'b, 'a> {
 
     /// A call that put work on streams.
     fn launch(&mut self, call: SpanId, works: &[u32], start: u64, end: u64) {
-        let kind = self.plan.recording.timeline.spans[call.0 as usize].call;
-        let typical = self.plan.typical_launch;
-        let last_end = works.iter().map(|&it| self.plan.launches.works[it as usize].end).max();
-        let waited_until = last_end
-            .filter(|&work_end| kind == Some(Call::Copy) && copy_blocks(start, end, work_end));
+        let plan = self.plan;
+        let span = &plan.recording.timeline.spans[call.0 as usize];
+        let devices = works.iter().map(|&work| plan.launches.works[work as usize]);
+        let waited_until =
+            devices.clone().filter(|work| copy_blocks(span, work)).map(|work| work.end).max();
         let depth = works.first().and_then(|work| self.signals.depth.get(work)).copied();
-        let room = f64::from(self.plan.pace.queue_depth) * DEEP_FRACTION;
-        let is_pressed = end - start > BACK_PRESSURE * typical
+        let room = f64::from(plan.pace.queue_depth) * DEEP_FRACTION;
+        let is_pressed = end - start > BACK_PRESSURE * plan.pace.typical
             && depth.is_some_and(|depth| f64::from(depth) > room);
-        let own = match (waited_until, is_pressed) {
-            (None, false) => end - start,
-            _ => (end - start).min(typical),
-        };
-        let before = self.plan.pace.before_submission(own);
+        let own = if is_pressed { (end - start).min(plan.pace.typical) } else { end - start };
+        let before = devices.clone().map(|work| plan.pace.before_submission(span, &work)).min();
+        // Data that the host puts into memory of its own first is submitted when it is there.
+        let is_staged = works.iter().any(|work| plan.staged.contains(work));
+        let staged = devices.map(|work| work.start.saturating_sub(start)).min();
+        let staged = staged.filter(|_| is_staged).map(|it| it.saturating_sub(plan.pace.latency()));
+        let before = staged.or(before).unwrap_or(0).min(own);
         for (index, &work) in works.iter().enumerate() {
             self.put(work, call, if index == 0 { before } else { 0 });
         }

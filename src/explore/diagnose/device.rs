@@ -1,0 +1,289 @@
+//! Causes on devices and between them.
+
+use std::collections::BTreeMap;
+
+use super::gaps::computes;
+use super::suspicion::{Suspicion, evidence, short_name, us};
+use crate::analysis::{Intervals, SlowdownCause};
+use crate::explore::what_if::beside_communication;
+use crate::timeline::{LabelId, Lane, Span, SpanId};
+use crate::trace::Recording;
+use crate::work::Class;
+
+/// Kernels shorter than this pay for being fused, in picoseconds (10 us): what starts a kernel takes
+/// as long.
+const SMALL: u64 = 10_000_000;
+/// A run of small kernels that is worth a word.
+const RUN_LEAST: usize = 4;
+/// Kernels of a name beside communication and without, at least, for a ratio of their medians.
+const COMPARED_LEAST: usize = 8;
+/// Slowdown from which on a kernel counts as slowed.
+const SLOWED: f64 = 1.03;
+
+/// All causes on devices.
+pub(super) fn suspicions(recording: &Recording) -> Vec<Suspicion> {
+    let mut found = exposed(recording);
+    found.extend(straggler(recording));
+    found.extend(imbalance(recording));
+    found.extend(small_kernels(recording));
+    found.extend(contention(recording));
+    found
+}
+
+fn ranks(recording: &Recording) -> f64 {
+    recording.timeline.processes.len().max(1) as f64
+}
+
+fn occupied(span: &Span) -> (u64, u64) {
+    let (from, to) = span.occupied();
+    (from.ps(), to.ps())
+}
+
+/// Union of the compute of each process.
+fn compute(recording: &Recording) -> Vec<Intervals> {
+    (0..recording.timeline.processes.len() as u32)
+        .map(|process| {
+            let spans = recording.timeline.spans.iter();
+            let of_process = spans.filter(|span| span.process == process && computes(span));
+            Intervals::union(of_process.map(occupied))
+        })
+        .collect()
+}
+
+fn exposed(recording: &Recording) -> Vec<Suspicion> {
+    let spans = &recording.timeline.spans;
+    let compute = compute(recording);
+    let mut by_name: BTreeMap<String, Vec<(u64, SpanId)>> = BTreeMap::new();
+    for (index, span) in (0..).zip(spans) {
+        if span.lane.is_host() || !matches!(span.class, Class::Communication(_)) {
+            continue;
+        }
+        let (from, to) = occupied(span);
+        let bare = (to - from) - compute[span.process as usize].covered(from, to);
+        if bare > 0 {
+            by_name.entry(short_name(recording, span)).or_default().push((bare, SpanId(index)));
+        }
+    }
+    let suspicion = |(name, mut found): (String, Vec<(u64, SpanId)>)| {
+        found.sort_unstable_by_key(|one| (std::cmp::Reverse(one.0), one.1));
+        let total: u64 = found.iter().map(|one| one.0).sum();
+        let clue = |&(bare, id): &(u64, SpanId)| {
+            let span = &spans[id.0 as usize];
+            let waited = us(span.start.ps().saturating_sub(span.ready.ps()));
+            let what =
+                format!("{:.0} us of it exposed, {waited:.0} us waiting for members", us(bare));
+            evidence(recording, span.process, span.occupied(), what, None)
+        };
+        Suspicion {
+            cause: SlowdownCause::ExposedCommunication,
+            what: format!("nothing computes beside `{name}` ({} times)", found.len()),
+            found_us: us(total) / ranks(recording),
+            evidence: found.iter().take(3).map(clue).collect(),
+            change: Some(format!("overlap name='{}'", regex::escape(&name))),
+            experiment: "run one step with the collective issued earlier, or in smaller buckets; \
+                         nccl-tests on the same ranks tell what of it is transfer"
+                .to_owned(),
+        }
+    };
+    by_name.into_iter().map(suspicion).collect()
+}
+
+/// For each process: waiting that it caused by being last, by collective, in order of time.
+fn lateness(recording: &Recording) -> Vec<Vec<(SpanId, u64)>> {
+    let timeline = &recording.timeline;
+    let mut caused = vec![Vec::new(); timeline.processes.len()];
+    for meeting in timeline.meetings.iter().filter(|meeting| meeting.members.len() > 1) {
+        let ready = |member: &SpanId| timeline.spans[member.0 as usize].ready.ps();
+        let Some(&last) = meeting.members.iter().max_by_key(|member| (ready(member), member.0))
+        else {
+            continue;
+        };
+        // What the others waited for this one alone: up to the one before it.
+        let others = meeting.members.iter().filter(|member| **member != last);
+        let second = others.map(ready).max().unwrap_or(0);
+        let process = timeline.spans[last.0 as usize].process as usize;
+        caused[process].push((last, ready(&last) - second));
+    }
+    caused
+}
+
+fn straggler(recording: &Recording) -> Option<Suspicion> {
+    let timeline = &recording.timeline;
+    let caused = lateness(recording);
+    let all: usize = caused.iter().map(Vec::len).sum();
+    let sum = |late: &Vec<(SpanId, u64)>| late.iter().map(|one| one.1).sum::<u64>();
+    let (process, late) = caused
+        .iter()
+        .enumerate()
+        .max_by_key(|(process, late)| (sum(late), std::cmp::Reverse(*process)))?;
+    let fair = all as f64 / ranks(recording);
+    if (late.len() as f64) < 1.5 * fair || sum(late) == 0 {
+        return None;
+    }
+    let rank = timeline.processes[process].rank;
+    let mut worst = late.clone();
+    worst.sort_unstable_by_key(|one| (std::cmp::Reverse(one.1), one.0));
+    let since = late.iter().find(|one| one.1 * 20 >= worst[0].1)?.0;
+    let clue = |&(span, waited): &(SpanId, u64)| {
+        let span = &timeline.spans[span.0 as usize];
+        let what = format!(
+            "last to `{}`, others waited {:.0} us",
+            short_name(recording, span),
+            us(waited)
+        );
+        evidence(recording, span.process, span.occupied(), what, None)
+    };
+    let busy: Vec<u64> = compute(recording).iter().map(Intervals::length).collect();
+    let mut sorted = busy.clone();
+    sorted.sort_unstable();
+    let median = sorted[sorted.len() / 2].max(1);
+    let excess = busy[process] as f64 / median as f64;
+    // A rank that computes no longer than the others is late by its host.
+    let change = if excess > SLOWED {
+        format!("scale kernels rank={rank} class=compute time={:.4}", 1.0 / excess)
+    } else {
+        format!("scale host rank={rank} time=0")
+    };
+    Some(Suspicion {
+        cause: SlowdownCause::Straggler,
+        what: format!(
+            "rank {rank} is the last in {} of {all} collectives, since {:.0} us; it computes {:+.1} % \
+             against the median rank",
+            late.len(),
+            us(timeline.spans[since.0 as usize].ready.ps()),
+            100.0 * (excess - 1.0)
+        ),
+        found_us: us(sum(late)),
+        evidence: worst.iter().take(3).map(clue).collect(),
+        change: Some(change),
+        experiment:
+            "swap that rank with another node: a straggler that moves with the node is the \
+                     node's, one that stays is the plan's or the data's"
+                .to_owned(),
+    })
+}
+
+fn imbalance(recording: &Recording) -> Option<Suspicion> {
+    let timeline = &recording.timeline;
+    if timeline.meetings.is_empty() {
+        return None;
+    }
+    let busy: Vec<u64> = compute(recording).iter().map(Intervals::length).collect();
+    let (process, &most) = busy
+        .iter()
+        .enumerate()
+        .max_by_key(|(process, busy)| (**busy, std::cmp::Reverse(*process)))?;
+    let mean = busy.iter().sum::<u64>() as f64 / ranks(recording);
+    if most == 0 || most as f64 / mean < SLOWED {
+        return None;
+    }
+    let rank = timeline.processes[process].rank;
+    Some(Suspicion {
+        cause: SlowdownCause::Imbalance,
+        what: format!(
+            "rank {rank} computes {:.0} us, the mean rank {:.0} us",
+            us(most),
+            mean * 1e-6
+        ),
+        found_us: us(most) - mean * 1e-6,
+        evidence: Vec::new(),
+        change: Some(format!(
+            "scale kernels rank={rank} class=compute time={:.4}",
+            mean / most as f64
+        )),
+        experiment:
+            "count what each rank gets (tokens, experts, embedding rows, layers); cut it evenly"
+                .to_owned(),
+    })
+}
+
+fn small_kernels(recording: &Recording) -> Option<Suspicion> {
+    let mut streams: BTreeMap<(u32, Lane), Vec<SpanId>> = BTreeMap::new();
+    for (index, span) in (0..).zip(&recording.timeline.spans) {
+        if !span.lane.is_host() {
+            streams.entry((span.process, span.lane)).or_default().push(SpanId(index));
+        }
+    }
+    let is_small = |id: &SpanId| {
+        let span = &recording.timeline.spans[id.0 as usize];
+        let (from, to) = occupied(span);
+        span.class == Class::Elementwise && to - from < SMALL
+    };
+    let spans = &recording.timeline.spans;
+    let extent = |run: &[SpanId]| {
+        let (first, last) = (&spans[run[0].0 as usize], &spans[run[run.len() - 1].0 as usize]);
+        last.end.ps().saturating_sub(first.start.ps())
+    };
+    let mut runs: Vec<(u64, Vec<SpanId>)> = Vec::new();
+    for ids in streams.values() {
+        for run in ids.chunk_by(|left, right| is_small(left) && is_small(right)) {
+            if run.len() >= RUN_LEAST {
+                let busy: u64 = run
+                    .iter()
+                    .map(|id| occupied(&spans[id.0 as usize]))
+                    .map(|it| it.1 - it.0)
+                    .sum();
+                runs.push((extent(run).saturating_sub(busy), run.to_vec()));
+            }
+        }
+    }
+    let kernels: usize = runs.iter().map(|run| run.1.len()).sum();
+    runs.sort_by_key(|run| (std::cmp::Reverse(run.0), run.1[0]));
+    let between: u64 = runs.iter().map(|run| run.0).sum();
+    let clue = |(_, run): &(u64, Vec<SpanId>)| {
+        let (first, last) = (&spans[run[0].0 as usize], &spans[run[run.len() - 1].0 as usize]);
+        let what = format!("{} kernels below 10 us in a row", run.len());
+        evidence(recording, first.process, (first.start, last.end), what, None)
+    };
+    (!runs.is_empty()).then(|| Suspicion {
+        cause: SlowdownCause::SmallKernels,
+        what: format!(
+            "{kernels} elementwise kernels below 10 us in {} rows could be fused",
+            runs.len()
+        ),
+        found_us: us(between) / ranks(recording),
+        evidence: runs.iter().take(3).map(clue).collect(),
+        change: Some("fuse kernels class=elementwise".to_owned()),
+        experiment:
+            "torch.compile one block, or take a fused optimizer and norm, and count the kernels"
+                .to_owned(),
+    })
+}
+
+/// Kernels of one name whose medians beside communication and without are compared.
+fn contention(recording: &Recording) -> Option<Suspicion> {
+    let spans = &recording.timeline.spans;
+    let beside = beside_communication(recording);
+    let mut by_name: BTreeMap<(u32, LabelId), [Vec<u64>; 2]> = BTreeMap::new();
+    for (span, beside) in spans.iter().zip(&beside).filter(|(span, _)| computes(span)) {
+        let times = by_name.entry((span.process, span.label)).or_default();
+        times[usize::from(*beside)].push(span.end.ps() - span.start.ps());
+    }
+    let median = |times: &mut Vec<u64>| {
+        times.sort_unstable();
+        times[times.len() / 2] as f64
+    };
+    let (mut alone_ps, mut beside_ps) = (0.0, 0.0);
+    for [alone, beside] in by_name.values_mut() {
+        if alone.len() >= COMPARED_LEAST && beside.len() >= COMPARED_LEAST {
+            let count = beside.len() as f64;
+            alone_ps += median(alone) * count;
+            beside_ps += median(beside) * count;
+        }
+    }
+    let ratio = beside_ps / alone_ps;
+    (alone_ps > 0.0 && ratio > SLOWED).then(|| Suspicion {
+        cause: SlowdownCause::Contention,
+        what: format!("kernels take {ratio:.2} times as long beside communication as without it"),
+        found_us: (beside_ps - alone_ps) * 1e-6 / ranks(recording),
+        evidence: Vec::new(),
+        change: Some(format!(
+            "scale kernels class=compute beside=communication time={:.4}",
+            1.0 / ratio
+        )),
+        experiment:
+            "give the collective fewer SMs (NCCL_MAX_CTAS, or the library's own setting) and \
+                     look at kernels and collective together"
+                .to_owned(),
+    })
+}

@@ -1,0 +1,110 @@
+//! The answer: each change by itself, and all of them together.
+
+use super::{Change, apply};
+use crate::analysis::{Answer, Bottleneck, ChangeAnswer, ProfileOptions, profile};
+use crate::replay::{Prepared, Replay, prepare, run};
+use crate::sim::SimError;
+use crate::spec::DataSources;
+use crate::trace::Recording;
+use crate::units::Picoseconds;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WhatIfError {
+    /// A change cannot be made.
+    #[error("change `{text}`: {what}")]
+    Change {
+        /// As written.
+        text: String,
+        /// Why not.
+        what: String,
+    },
+    /// The recording, or the edited one, does not run to its end.
+    #[error(transparent)]
+    Run(#[from] SimError),
+}
+
+/// What changes, each with the text it was written as, do to a recorded step; and the replay with
+/// all of them.
+///
+/// # Errors
+///
+/// When a change selects nothing or cannot be made, or an edited program hangs.
+pub fn what_if(
+    recording: &Recording,
+    changes: &[(String, Change)],
+    sources: &DataSources,
+) -> Result<(Answer, Replay), WhatIfError> {
+    let prepared = prepare(recording);
+    let base = run(&prepared)?;
+    let before_us = step_us(&prepared, &base);
+    let mut alone = Vec::new();
+    for change in changes {
+        let mut edited = prepared.clone();
+        let touched = make(&mut edited, change, sources)?;
+        let after_us = step_us(&edited, &run(&edited)?);
+        alone.push(ChangeAnswer {
+            change: change.0.clone(),
+            touched: touched.count,
+            assumed: touched.assumed,
+            step_us: after_us,
+            worth_us: before_us - after_us,
+        });
+    }
+    let mut together = prepared.clone();
+    // Kernels that one change removed may be all that another selects.
+    for change in changes {
+        make(&mut together, change, sources)?;
+    }
+    let replay = run(&together)?;
+    let after_us = step_us(&together, &replay);
+    let sum: f64 = alone.iter().map(|one| one.worth_us).sum();
+    let measured = base.ranks.iter().map(|rank| rank.window.measured_us).fold(0.0, f64::max);
+    let answer = Answer {
+        measured_us: measured / step_count(&prepared),
+        before_us,
+        after_us,
+        worth_us: before_us - after_us,
+        interaction_us: before_us - after_us - sum,
+        bottleneck_before: bottleneck(&base),
+        bottleneck_after: bottleneck(&replay),
+        changes: alone,
+        warnings: base.warnings,
+    };
+    Ok((answer, replay))
+}
+
+fn make(
+    prepared: &mut Prepared<'_>,
+    (text, change): &(String, Change),
+    sources: &DataSources,
+) -> Result<super::Touched, WhatIfError> {
+    apply(prepared, change, sources)
+        .map_err(|what| WhatIfError::Change { text: text.clone(), what })
+}
+
+/// Marked steps of a rank; 1 where none are marked.
+pub(in crate::explore) fn step_count(prepared: &Prepared<'_>) -> f64 {
+    let timeline = &prepared.recording.timeline;
+    let of_first = timeline.steps.iter().filter(|step| step.process == 0).count();
+    of_first.max(1) as f64
+}
+
+/// Time of a step of the slowest rank: its window over the marked steps in it.
+pub(in crate::explore) fn step_us(prepared: &Prepared<'_>, replay: &Replay) -> f64 {
+    let windows = replay.ranks.iter().map(|rank| rank.window.replayed_us);
+    windows.fold(0.0, f64::max) / step_count(prepared)
+}
+
+/// What the slowest rank spends most of its time on.
+fn bottleneck(replay: &Replay) -> Bottleneck {
+    let profile = profile(&replay.timeline, &ProfileOptions::default());
+    let slowest = profile
+        .ranks
+        .iter()
+        .max_by(|left, right| left.occupancy.window.cmp(&right.occupancy.window));
+    let Some(rank) = slowest else { return Bottleneck::default() };
+    let us = Picoseconds::us;
+    let occupancy = &rank.occupancy;
+    Bottleneck::of(us(occupancy.compute), us(occupancy.exposed_communication), us(occupancy.idle))
+}
