@@ -10,6 +10,7 @@ mod measured;
 mod network;
 mod overview;
 mod provenance;
+mod recorded;
 mod solve;
 mod table;
 
@@ -20,5 +21,6 @@ pub use kind::{CheckOptions, KINDS, Kind, LearnOptions, Learned, Progress, kinds
 pub use machine::{MachineFactors, machine_factors};
 pub use measured::{Measured, Observation};
 pub use overview::overview;
+pub use recorded::{Extract, ExtractOptions, Interference, LaunchCosts, Sheet, extract};
 pub use solve::robust_least_squares;
 pub use table::{Fault, Row, Table};

@@ -17,6 +17,7 @@ mod learn;
 mod machine;
 mod residuals;
 mod runs;
+mod trace;
 
 /// Larger tables, unpacked, are refused.
 const MOST_BYTES: u64 = 1 << 30;
@@ -42,6 +43,8 @@ enum CalibrateCommand {
     Machine(machine::MachineArgs),
     /// Two factors of a cluster, and numbers of a stack, from measured training runs
     Runs(runs::RunsArgs),
+    /// Measured tables, launch costs and interference from recorded traces
+    Trace(trace::TraceArgs),
 }
 
 /// Kind of cost.
@@ -76,6 +79,7 @@ pub(crate) fn run(args: &CalibrateArgs, context: &Context) -> anyhow::Result<Exi
         Some(CalibrateCommand::Check(check)) => check::run(check, context),
         Some(CalibrateCommand::Machine(machine)) => machine::run(machine, context),
         Some(CalibrateCommand::Runs(runs)) => runs::run(runs, context),
+        Some(CalibrateCommand::Trace(trace)) => trace::run(trace, context),
         None => learn::run(&args.learn, context),
     }
 }

@@ -11,12 +11,13 @@ mod gaps;
 mod host;
 mod suspicion;
 
-use super::what_if::{Change, apply, step_count, step_us};
+use super::what_if::{Change, apply, measured_us, step_count, step_us};
 use crate::analysis::{Diagnosis, Hypothesis};
 use crate::replay::{Prepared, prepare, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
 use crate::trace::Recording;
+pub(super) use gaps::loads_data;
 use suspicion::Suspicion;
 
 /// Share of a step below which a cause is not worth a replay.
@@ -24,7 +25,8 @@ const FOUND_LEAST: f64 = 0.005;
 /// Causes that are replayed at most, those with most time found first.
 const REPLAYED_MOST: usize = 16;
 
-/// What slows a recorded step down, what is worth most first.
+/// What slows a recorded step down. First comes what was both found and is worth most: the smaller
+/// of the two counts.
 ///
 /// # Errors
 ///
@@ -38,7 +40,7 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
         .iter()
         .max_by(|left, right| left.window.measured_us.total_cmp(&right.window.measured_us));
     let steps = step_count(&prepared);
-    let measured_us = slowest.map_or(0.0, |rank| rank.window.measured_us / steps);
+    let measured_us = measured_us(&prepared);
     let frames = frames::Frames::of(&recording.timeline);
     let gaps = gaps::gaps(recording, &frames);
     let scene = host::Scene { recording, frames: &frames, gaps: &gaps };
@@ -59,9 +61,10 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
             hypothesis(suspicion, worth_us.ok().flatten(), measured_us, replayed_us)
         })
         .collect();
+    // An edit may remove more than the cause that it is for: what had been hidden behind other work.
     hypotheses.sort_by(|left, right| {
-        let worth = |one: &Hypothesis| one.worth_us.unwrap_or(0.0);
-        worth(right).total_cmp(&worth(left)).then(right.found_us.total_cmp(&left.found_us))
+        let rank = |one: &Hypothesis| one.worth_us.unwrap_or(0.0).min(one.found_us);
+        rank(right).total_cmp(&rank(left)).then(right.found_us.total_cmp(&left.found_us))
     });
     let unexplained_fraction = slowest.map_or(0.0, |rank| rank.window.unexplained_fraction);
     Ok(Diagnosis { measured_us, replayed_us, unexplained_fraction, hypotheses, warnings })

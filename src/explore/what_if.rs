@@ -12,7 +12,7 @@ mod select;
 mod selection;
 
 pub use answer::{WhatIfError, what_if};
-pub(super) use answer::{step_count, step_us};
+pub(super) use answer::{measured_us, step_count, step_us};
 pub use apply::{Touched, apply};
 pub use change::{CHANGES, Change, ChangeError};
 pub use gpu::GpuSwap;

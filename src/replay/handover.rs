@@ -16,8 +16,6 @@ const SILENT: u64 = 100_000_000;
 pub(super) struct Handover {
     /// The last call of the thread that fell silent.
     pub(super) from: SpanId,
-    /// The first call of the one that goes on.
-    pub(super) to: SpanId,
 }
 
 /// Calls of each thread in order of their starts.
@@ -75,7 +73,7 @@ pub(super) fn handovers(recording: &Recording, threads: &Threads) -> BTreeMap<Sp
                 && fell_silent <= at
                 && speaks_again >= fell_silent + SILENT
             {
-                found.insert(call, Handover { from, to: call });
+                found.insert(call, Handover { from });
             }
         }
     }

@@ -182,6 +182,7 @@ struct Device {
     correlation: Option<u64>,
     context: u64,
     bytes: u64,
+    grid: Option<[u32; 3]>,
     collective: Option<u32>,
 }
 
@@ -296,8 +297,16 @@ impl<'a> Builder<'a> {
             correlation: event.correlation,
             context: event.context,
             bytes: event.bytes.unwrap_or(0),
+            grid: None,
             collective,
         });
+    }
+
+    /// Blocks of the grid of the kernel that was told last.
+    pub fn grid(&mut self, blocks: [u32; 3]) {
+        if let Some(event) = self.device_events.last_mut() {
+            event.grid = Some(blocks);
+        }
     }
 
     fn collective(

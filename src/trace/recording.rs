@@ -19,6 +19,9 @@ pub struct Recording {
     /// The call that launched a span, by index of the span; `None` on hosts and where the trace
     /// has no such call.
     pub launched_by: Vec<Option<SpanId>>,
+    /// Blocks of the grid of each kernel, by index of the span; `None` for all else, and where the
+    /// trace does not say them.
+    pub grids: Vec<Option<[u32; 3]>>,
     /// Streams told to wait, in order of the calls.
     pub waits: Vec<StreamWait>,
     /// What calls that synchronised waited for, where the trace says it, in order of the calls.

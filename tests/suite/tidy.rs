@@ -29,7 +29,7 @@ const FLOORS: &[Floor] = &[
         absent: "`program` prices nothing, `report` computes nothing",
     },
     Floor { modules: &["sim"], absent: "transformers and plans: it sees instructions only" },
-    Floor { modules: &["predict", "lib"], absent: "anything longer than the story" },
+    Floor { modules: &["predict", "replay", "lib"], absent: "anything longer than the story" },
     Floor { modules: &["validate", "explore"], absent: "printing" },
 ];
 

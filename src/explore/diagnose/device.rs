@@ -15,8 +15,11 @@ use crate::work::Class;
 const SMALL: u64 = 10_000_000;
 /// A run of small kernels that is worth a word.
 const RUN_LEAST: usize = 4;
-/// Kernels of a name beside communication and without, at least, for a ratio of their medians.
-const COMPARED_LEAST: usize = 8;
+/// Kernels of a name and grid beside communication and without, at least, for a ratio of their
+/// medians.
+const COMPARED_LEAST: usize = 4;
+/// Ratio of the ninth to the first tenth of times up to which kernels do the same work.
+const STEADY: f64 = 1.25;
 /// Slowdown from which on a kernel counts as slowed.
 const SLOWED: f64 = 1.03;
 
@@ -88,7 +91,8 @@ fn exposed(recording: &Recording) -> Vec<Suspicion> {
     by_name.into_iter().map(suspicion).collect()
 }
 
-/// For each process: waiting that it caused by being last, by collective, in order of time.
+/// For each process: what the others waited on average where it was last, by collective, in order of
+/// time.
 fn lateness(recording: &Recording) -> Vec<Vec<(SpanId, u64)>> {
     let timeline = &recording.timeline;
     let mut caused = vec![Vec::new(); timeline.processes.len()];
@@ -98,11 +102,10 @@ fn lateness(recording: &Recording) -> Vec<Vec<(SpanId, u64)>> {
         else {
             continue;
         };
-        // What the others waited for this one alone: up to the one before it.
         let others = meeting.members.iter().filter(|member| **member != last);
-        let second = others.map(ready).max().unwrap_or(0);
+        let waited: u64 = others.map(|other| ready(&last) - ready(other)).sum();
         let process = timeline.spans[last.0 as usize].process as usize;
-        caused[process].push((last, ready(&last) - second));
+        caused[process].push((last, waited / (meeting.members.len() as u64 - 1)));
     }
     caused
 }
@@ -250,13 +253,24 @@ fn small_kernels(recording: &Recording) -> Option<Suspicion> {
     })
 }
 
-/// Kernels of one name whose medians beside communication and without are compared.
+/// Whether times agree: kernels that take as many blocks whatever their work is do not.
+fn is_steady(times: &mut [u64]) -> bool {
+    times.sort_unstable();
+    let at = |tenths: usize| times[(times.len() - 1) * tenths / 10] as f64;
+    at(9) <= STEADY * at(1)
+}
+
+/// Kernels of one name and grid whose medians beside communication and without are compared.
 fn contention(recording: &Recording) -> Option<Suspicion> {
     let spans = &recording.timeline.spans;
     let beside = beside_communication(recording);
-    let mut by_name: BTreeMap<(u32, LabelId), [Vec<u64>; 2]> = BTreeMap::new();
-    for (span, beside) in spans.iter().zip(&beside).filter(|(span, _)| computes(span)) {
-        let times = by_name.entry((span.process, span.label)).or_default();
+    // Kernels of one name and grid do the same work.
+    type Kernel = (u32, LabelId, Option<[u32; 3]>);
+    let mut by_name: BTreeMap<Kernel, [Vec<u64>; 2]> = BTreeMap::new();
+    for (index, span) in spans.iter().enumerate().filter(|(_, span)| computes(span)) {
+        let beside = &beside[index];
+        let grid = recording.grids.get(index).copied().flatten();
+        let times = by_name.entry((span.process, span.label, grid)).or_default();
         times[usize::from(*beside)].push(span.end.ps() - span.start.ps());
     }
     let median = |times: &mut Vec<u64>| {
@@ -265,7 +279,8 @@ fn contention(recording: &Recording) -> Option<Suspicion> {
     };
     let (mut alone_ps, mut beside_ps) = (0.0, 0.0);
     for [alone, beside] in by_name.values_mut() {
-        if alone.len() >= COMPARED_LEAST && beside.len() >= COMPARED_LEAST {
+        let is_enough = alone.len() >= COMPARED_LEAST && beside.len() >= COMPARED_LEAST;
+        if is_enough && is_steady(alone) {
             let count = beside.len() as f64;
             alone_ps += median(alone) * count;
             beside_ps += median(beside) * count;

@@ -56,7 +56,7 @@ const DATA_LOADING: [&str; 7] = [
 ];
 
 /// Whether a frame of this name loads data.
-pub(super) fn loads_data(name: &str) -> bool {
+pub(in crate::explore) fn loads_data(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     DATA_LOADING.iter().any(|part| name.contains(part))
 }

@@ -5,8 +5,9 @@ use crate::analysis::{Answer, Bottleneck, ChangeAnswer, ProfileOptions, profile}
 use crate::replay::{Prepared, Replay, prepare, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
+use crate::timeline::Span;
 use crate::trace::Recording;
-use crate::units::Picoseconds;
+use crate::units::{Instant, Picoseconds};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -59,9 +60,8 @@ pub fn what_if(
     let replay = run(&together)?;
     let after_us = step_us(&together, &replay);
     let sum: f64 = alone.iter().map(|one| one.worth_us).sum();
-    let measured = base.ranks.iter().map(|rank| rank.window.measured_us).fold(0.0, f64::max);
     let answer = Answer {
-        measured_us: measured / step_count(&prepared),
+        measured_us: measured_us(&prepared),
         before_us,
         after_us,
         worth_us: before_us - after_us,
@@ -90,10 +90,22 @@ pub(in crate::explore) fn step_count(prepared: &Prepared<'_>) -> f64 {
     of_first.max(1) as f64
 }
 
-/// Time of a step of the slowest rank: its window over the marked steps in it.
+/// Time of a replayed step of the job: from the first work of any device to the end of the last,
+/// over the marked steps in it.
 pub(in crate::explore) fn step_us(prepared: &Prepared<'_>, replay: &Replay) -> f64 {
-    let windows = replay.ranks.iter().map(|rank| rank.window.replayed_us);
-    windows.fold(0.0, f64::max) / step_count(prepared)
+    extent_us(replay.times.iter().flatten().copied()) / step_count(prepared)
+}
+
+/// The same as it was recorded.
+pub(in crate::explore) fn measured_us(prepared: &Prepared<'_>) -> f64 {
+    let devices = prepared.recording.timeline.spans.iter().filter(|span| !span.lane.is_host());
+    extent_us(devices.map(Span::occupied)) / step_count(prepared)
+}
+
+/// From the first start to the last end.
+fn extent_us(times: impl Iterator<Item = (Instant, Instant)>) -> f64 {
+    let both = times.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)));
+    both.map_or(0.0, |(from, to)| Picoseconds::between(from, to).us())
 }
 
 /// What the slowest rank spends most of its time on.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{HostPlace, HostWork, Plan, Prepared, join_work, seconds, work_cost};
 use crate::program::{Action, EventId, Launch, MemoryEffect, Step, Stream, Waits, WorkId};
 use crate::replay::waits::{copy_blocks, host_wait};
-use crate::timeline::{Call, SpanId};
+use crate::timeline::SpanId;
 
 /// Launch calls of more than this many typical ones, with the queue deep, waited for room in it.
 const BACK_PRESSURE: u64 = 10;

@@ -241,6 +241,11 @@ impl Builder<'_> {
 
     /// Arrows from calls to what they launched.
     fn arrows(&self, recording: &mut Recording, rows: &[Row], places: &Places) {
+        let grid = |row: &Row| match *row {
+            Row::Call(_) => None,
+            Row::Device(event) => self.device_events[event as usize].grid,
+        };
+        recording.grids = rows.iter().map(grid).collect();
         recording.launched_by = vec![None; rows.len()];
         for (index, row) in (0..).zip(rows) {
             let Row::Device(event) = *row else { continue };

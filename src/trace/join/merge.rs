@@ -115,6 +115,7 @@ fn spans(recordings: &mut [Recording], places: &mut [Places], joint: &mut Record
         joint.timeline.spans.push(span);
         let launched = recordings[file].launched_by.get(index as usize).copied().flatten();
         joint.launched_by.push(launched.map(|call| places.span(call)));
+        joint.grids.push(recordings[file].grids.get(index as usize).copied().flatten());
     }
     for recording in recordings {
         recording.timeline.spans = Vec::new();

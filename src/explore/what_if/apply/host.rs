@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::kernels::edit_steps;
+use crate::explore::diagnose::loads_data;
 use crate::explore::what_if::{Selection, Selector};
 use crate::program::Step;
 use crate::replay::{HostPlace, HostWork, Prepared};
@@ -35,6 +36,8 @@ pub(super) fn scale(prepared: &mut Prepared<'_>, select: &Selector, factor: f64)
     scale_by(prepared, |process, place| match (by_call, place.work) {
         (true, HostWork::Call(call)) if selection.has(call) => factor,
         (true, _) => 1.0,
+        // When a recording of a rank begins is nobody's doing.
+        (false, HostWork::Between) if place.from == 0 => 1.0,
         (false, _) => {
             let Some(thread) = place.thread else { return 1.0 };
             let covered = selection.covered(process, thread, place.from, place.to);
@@ -54,9 +57,14 @@ pub(super) fn graph(prepared: &mut Prepared<'_>, selection: &Selection) -> u64 {
     let operators = Selection::of_frames(recording, |frame| {
         frame.kind == FrameKind::Operator && !name(frame.label).contains('#')
     });
+    // Transforms of data are operators too, and no graph holds them.
+    let loading = Selection::of_frames(recording, |frame| loads_data(name(frame.label)));
     let count = scale_by(prepared, |process, place| {
         let Some(thread) = place.thread else { return 1.0 };
-        if !selection.covers(process, thread, place.from) {
+        let loads = loading
+            .as_ref()
+            .map_or(0, |loading| loading.covered(process, thread, place.from, place.to));
+        if !selection.covers(process, thread, place.from) || loads > 0 {
             return 1.0;
         }
         match (place.work, &operators) {

@@ -30,6 +30,8 @@ pub(super) struct Arguments<'a> {
     pub correlation: Scalar<'a>,
     pub external_id: Scalar<'a>,
     pub bytes: Scalar<'a>,
+    /// Blocks of a kernel's grid.
+    pub grid: Option<[u32; 3]>,
     /// Those of rare events.
     pub rare: Option<Box<Rare<'a>>>,
 }
@@ -65,6 +67,7 @@ impl Arguments<'_> {
             correlation: self.correlation.into_owned(),
             external_id: self.external_id.into_owned(),
             bytes: self.bytes.into_owned(),
+            grid: self.grid,
             rare: self.rare.map(|rare| Box::new(rare.into_owned())),
         }
     }
@@ -152,6 +155,11 @@ impl ArgumentsSeed {
             Key::Correlation if is_work => &mut arguments.correlation,
             Key::ExternalId if is_work => &mut arguments.external_id,
             Key::Bytes if is_work => &mut arguments.bytes,
+            Key::Grid if is_work => {
+                let value: Value = map.next_value()?;
+                arguments.grid = triple(&value);
+                return Ok(());
+            }
             Key::Shapes | Key::Dtypes if self.shapes => {
                 let value = Some(map.next_value()?);
                 let rare = arguments.rare.get_or_insert_default();
@@ -208,6 +216,13 @@ impl ArgumentsSeed {
     }
 }
 
+/// Three whole numbers.
+fn triple(value: &Value) -> Option<[u32; 3]> {
+    let numbers = value.as_array()?;
+    let at = |index: usize| numbers.get(index)?.as_u64()?.try_into().ok();
+    Some([at(0)?, at(1)?, at(2)?])
+}
+
 /// A key; those of rare arguments from `Name` on, those of collectives from `Collective` on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
@@ -217,6 +232,7 @@ enum Key {
     Correlation,
     ExternalId,
     Bytes,
+    Grid,
     Shapes,
     Dtypes,
     Name,
@@ -259,6 +275,7 @@ impl Visitor<'_> for KeySeed {
             b"correlation" => Key::Correlation,
             b"External id" | b"external id" => Key::ExternalId,
             b"bytes" => Key::Bytes,
+            b"grid" => Key::Grid,
             b"Input Dims" | b"Input dims" => Key::Shapes,
             b"Input type" | b"Input types" => Key::Dtypes,
             b"name" => Key::Name,

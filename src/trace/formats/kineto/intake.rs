@@ -164,6 +164,9 @@ impl<'a> Intake<'a> {
             bytes: arguments.bytes.count(),
             collective: rare.map(collective),
         });
+        if let Some(grid) = arguments.grid {
+            self.builder.grid(grid);
+        }
     }
 
     fn call(&mut self, event: &Event<'_>, start_ns: i64, end_ns: i64) {

@@ -181,10 +181,15 @@ pub(super) fn read(
             faults.push(format!("table {table}: {unreadable} rows without times or place"));
         }
     };
-    read(kernels, &["demangledName", "shortName", "mangledName"], &mut |shared, row| {
+    let of_kernels = ["demangledName", "shortName", "mangledName", "gridX", "gridY", "gridZ"];
+    read(kernels, &of_kernels, &mut |shared, row| {
         let name = database.first_string(&[row.int(OWN), row.int(OWN + 1), row.int(OWN + 2)]);
         let name = name.as_deref().unwrap_or("kernel without a name");
         builder.device_event(shared.event(DeviceKind::Kernel, name, None));
+        let blocks = |index| row.int(OWN + index).and_then(|blocks| u32::try_from(blocks).ok());
+        if let (Some(x), Some(y), Some(z)) = (blocks(3), blocks(4), blocks(5)) {
+            builder.grid([x, y, z]);
+        }
     });
     read(copies, &["bytes", "copyKind", "srcKind", "dstKind"], &mut |shared, row| {
         let name = copy_name(row.int(OWN + 1), row.int(OWN + 2), row.int(OWN + 3));
