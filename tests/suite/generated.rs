@@ -58,7 +58,7 @@ fn the_page_about_fits_is_current() {
 #[test]
 fn the_page_of_the_command_line_is_current() {
     let mut page = "# Command line\n\nGenerated from the program's own help.\n".to_owned();
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 19] = [
         &["help"],
         &["help", "simulate"],
         &["help", "compare"],
@@ -69,6 +69,10 @@ fn the_page_of_the_command_line_is_current() {
         &["help", "validate"],
         &["help", "trace"],
         &["help", "trace", "summarize"],
+        &["help", "trace", "diff"],
+        &["help", "trace", "diagnose"],
+        &["help", "trace", "replay"],
+        &["help", "trace", "what-if"],
         &["help", "check"],
         &["help", "list"],
         &["help", "schema"],

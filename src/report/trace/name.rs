@@ -109,7 +109,7 @@ mod tests {
             assert_eq!(short(name, 40), expected);
         }
         let long = format!("void elementwise<{}>(int)", "at::Half, ".repeat(20));
-        assert_eq!(short(&long, 30), "elementwise<Hal…, Half, Half, >");
+        assert_eq!(short(&long, 30), "elementwise<Hal… Half, Half, >");
         let deep = "void kernel<4, Functor<Add<float>, int>, Array<char*, 2> >(int)";
         assert_eq!(short(deep, 50), "kernel<4, Functor<Add<…>, int>, Array<char*, 2> >");
         assert_eq!(short(deep, 40), "kernel<4, Functor<…>, Array<…> >");
