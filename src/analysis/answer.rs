@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The answer to a what-if.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
-    /// Recorded time of a step of the job: from the first work of any device to the end of the last.
+    /// Recorded time of a step of the job: from the first work of a device to the end of the last.
     pub measured_us: f64,
     /// Its replay.
     pub before_us: f64,

@@ -87,7 +87,7 @@ pub struct Hypothesis {
 /// What slows a recorded step down, the dearest first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
-    /// Recorded time of a step of the job: from the first work of any device to the end of the last.
+    /// Recorded time of a step of the job: from the first work of a device to the end of the last.
     pub measured_us: f64,
     /// Its replay, which worths are told against.
     pub replayed_us: f64,

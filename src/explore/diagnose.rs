@@ -61,7 +61,7 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
             hypothesis(suspicion, worth_us.ok().flatten(), measured_us, replayed_us)
         })
         .collect();
-    // An edit may remove more than the cause that it is for: what had been hidden behind other work.
+    // An edit may remove more than the cause that it is for: what was hidden behind other work.
     hypotheses.sort_by(|left, right| {
         let rank = |one: &Hypothesis| one.worth_us.unwrap_or(0.0).min(one.found_us);
         rank(right).total_cmp(&rank(left)).then(right.found_us.total_cmp(&left.found_us))

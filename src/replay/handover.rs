@@ -1,8 +1,8 @@
 //! Host threads that wait for each other: the main thread for autograd's, and back.
 //!
 //! Recordings do not say it. A thread that was silent for long and begins just when another has
-//! fallen silent was handed the work by it: PyTorch's backward runs on a thread of its own while the
-//! main one waits, and optimizers go on when it is done.
+//! fallen silent was handed the work by it: PyTorch's backward runs on a thread of its own while
+//! the main one waits, and optimizers go on when it is done.
 
 use crate::timeline::{Lane, SpanId};
 use crate::trace::Recording;

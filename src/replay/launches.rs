@@ -92,8 +92,8 @@ impl Work {
     }
 }
 
-/// A call launches one piece of work, but for graphs. Of several that bear its correlation the first
-/// is its own; recorders reuse numbers, and nobody knows what launched the others.
+/// A call launches one piece of work, but for graphs. Of several that bear its correlation the
+/// first is its own; recorders reuse numbers, and nobody knows what launched the others.
 fn one_a_call(recording: &Recording, works: &mut [Work]) {
     let mut first: BTreeMap<SpanId, (u64, SpanId)> = BTreeMap::new();
     for work in works.iter() {

@@ -110,7 +110,7 @@ pub(super) fn host_wait(
 }
 
 /// Whether a call that copies lasted until its copy was done, or nearly: the host has a hand in
-/// copies of memory that is not pinned, and the last part of them may be on its way when it returns.
+/// copies of memory that is not pinned, and the last part of them may be on its way as it returns.
 pub(super) fn copy_blocks(call: &Span, work: &Work) -> bool {
     let slack = NOTICE.max((work.end - work.start) / 10);
     call.call == Some(Call::Copy)

@@ -60,7 +60,13 @@ fn rank(rank: u64, classes: &Classes) -> Recording {
         let shape: &[u64] = &[4096, 1024];
         run("aten::mul", "vectorized_elementwise_kernel", &[shape, shape], start, length_ns);
     }
-    builder.device_event(DeviceEvent {
+    builder.device_event(collective(rank));
+    builder.finish()
+}
+
+/// The collective of a rank: both end together, rank 1 arrives first.
+fn collective(rank: u64) -> DeviceEvent<'static> {
+    DeviceEvent {
         kind: DeviceKind::Kernel,
         device: rank,
         stream: 20,
@@ -79,8 +85,7 @@ fn rank(rank: u64, classes: &Classes) -> Recording {
             group: Some("0"),
             sequence: Some(4),
         }),
-    });
-    builder.finish()
+    }
 }
 
 fn extracted(options: &ExtractOptions) -> Extract {

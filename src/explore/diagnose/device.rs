@@ -10,7 +10,7 @@ use crate::timeline::{LabelId, Lane, Span, SpanId};
 use crate::trace::Recording;
 use crate::work::Class;
 
-/// Kernels shorter than this pay for being fused, in picoseconds (10 us): what starts a kernel takes
+/// Kernels shorter than this pay for being fused, in picoseconds (10 us): starting a kernel takes
 /// as long.
 const SMALL: u64 = 10_000_000;
 /// A run of small kernels that is worth a word.
@@ -91,8 +91,8 @@ fn exposed(recording: &Recording) -> Vec<Suspicion> {
     by_name.into_iter().map(suspicion).collect()
 }
 
-/// For each process: what the others waited on average where it was last, by collective, in order of
-/// time.
+/// For each process: what the others waited on average where it was last, by collective, in order
+/// of time.
 fn lateness(recording: &Recording) -> Vec<Vec<(SpanId, u64)>> {
     let timeline = &recording.timeline;
     let mut caused = vec![Vec::new(); timeline.processes.len()];

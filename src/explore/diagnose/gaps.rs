@@ -130,12 +130,7 @@ fn explain(
     let mut found: Vec<Gap> = Vec::new();
     let mut add = |cause, call, from: Instant, to: Instant, at: Instant| {
         if to > from {
-            let is_long = to.ps() - from.ps() > HOST_WORK_LEAST;
-            let operators = || {
-                let mut inside = frames.touching(next.process, thread, from, to);
-                inside.any(|frame| frame.kind == FrameKind::Operator)
-            };
-            let is_elsewhere = cause == Idle::Launching && is_long && !operators();
+            let is_elsewhere = cause == Idle::Launching && is_elsewhere(frames, here, from, to);
             let cause = if is_elsewhere { Idle::HostWork } else { cause };
             let thread = Some(thread);
             found.push(Gap {
@@ -161,13 +156,7 @@ fn explain(
         if call.start >= launch.start {
             break;
         }
-        let memory = matches!(call.call, Some(Call::Allocate | Call::Free));
-        let data = inside_data_loading(recording, frames, here, call.start);
-        let cause = match (memory, data) {
-            (_, true) => Idle::DataLoading,
-            (true, false) => Idle::Allocation,
-            (false, false) => Idle::Synchronized,
-        };
+        let cause = cause_of(recording, frames, here, call);
         let begin = call.start.max(at);
         split(recording, frames, here, (at, begin), |cause_of_host, from, to, place| {
             add(cause_of_host.unwrap_or(rest), after.map(|it| it.0), from, to, place);
@@ -180,6 +169,27 @@ fn explain(
     });
     add(Idle::Launching, None, launch.start.max(start), end, launch.start);
     found
+}
+
+/// What a call that holds the host up makes of the time in it.
+fn cause_of(recording: &Recording, frames: &Frames<'_>, here: (u32, u32), call: &Span) -> Idle {
+    let memory = matches!(call.call, Some(Call::Allocate | Call::Free));
+    match (memory, inside_data_loading(recording, frames, here, call.start)) {
+        (_, true) => Idle::DataLoading,
+        (true, false) => Idle::Allocation,
+        (false, false) => Idle::Synchronized,
+    }
+}
+
+/// Whether a host thread is outside of all operators for long.
+fn is_elsewhere(
+    frames: &Frames<'_>,
+    (process, thread): (u32, u32),
+    from: Instant,
+    to: Instant,
+) -> bool {
+    let mut inside = frames.touching(process, thread, from, to);
+    to.ps() - from.ps() > HOST_WORK_LEAST && !inside.any(|it| it.kind == FrameKind::Operator)
 }
 
 fn inside_data_loading(

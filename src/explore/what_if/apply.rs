@@ -56,7 +56,7 @@ pub fn apply(
         Change::Graph { select } => (
             host::graph(prepared, &Selection::of(prepared.recording, select)),
             Some(
-                "time between launches inside of operators is the launches' own, and goes with them",
+                "time between launches inside of operators is the launches' own and goes with them",
             ),
         ),
         Change::ScaleNetwork { select, bandwidth, latency } => (

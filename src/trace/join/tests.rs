@@ -106,12 +106,16 @@ proptest! {
         let joined = join(recordings).unwrap();
         let timeline = &joined.recording.timeline;
         let clocks = joined.clocks.iter().zip(&job.clocks_us);
-        let apart: BTreeSet<i64> = clocks.map(|(found, made)| made * 1000 - found.offset_ns).collect();
+        let apart = clocks.map(|(found, made)| made * 1000 - found.offset_ns);
+        let apart: BTreeSet<i64> = apart.collect();
         prop_assert_eq!(apart.len(), 1, "{:?}", joined.clocks);
         for number in 0..job.made.len() {
             // Of the kernels that are there: who they are, and who was last.
             let ranks: Vec<u32> =
-                (0..).zip(&present).filter(|(_, has)| has.contains(&number)).map(|it| it.0).collect();
+                (0..).zip(&present)
+                    .filter(|(_, has)| has.contains(&number))
+                    .map(|it| it.0)
+                    .collect();
             let at = |rank: u32| {
                 let place = present[rank as usize].iter().position(|&it| it == number).unwrap();
                 let mut own = joined.recording.communications.iter().filter(|said| {
@@ -126,7 +130,8 @@ proptest! {
                 let spans: Vec<_> =
                     expected.iter().map(|span| &timeline.spans[span.0 as usize]).collect();
                 let last = spans.iter().map(|span| span.ready).max().unwrap();
-                prop_assert!(spans.iter().all(|span| span.start == last && span.end == spans[0].end));
+                let is_one = |span: &crate::timeline::Span| span.start == last && span.end == spans[0].end;
+                prop_assert!(spans.iter().all(|span| is_one(span)));
             }
         }
     }
