@@ -63,11 +63,14 @@ impl TraceFiles {
 
     /// Reads all of them as ranks of one job, on one clock.
     pub(crate) fn open_job(&self, keep: Keep, context: &Context) -> anyhow::Result<Recording> {
-        let recording = trace::join(self.open(keep, context)?)?.recording;
-        for partial in &recording.partial {
-            diagnostics::warn(context, partial);
+        let recordings = self.open(keep, context)?;
+        for (path, recording) in self.files.iter().zip(&recordings) {
+            for what in &recording.partial {
+                let what = format!("{}: {what}; the answer is partial", path.display());
+                diagnostics::warn(context, &what);
+            }
         }
-        Ok(recording)
+        Ok(trace::join(recordings)?.recording)
     }
 
     /// What kernels are.

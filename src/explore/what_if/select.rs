@@ -77,7 +77,8 @@ fn beside(value: &str) -> Result<bool, String> {
 pub(super) fn pattern(value: &str) -> Result<Regex, String> {
     RegexBuilder::new(value).case_insensitive(true).build().map_err(|error| {
         let error = error.to_string();
-        format!("no pattern `{value}`: {}", error.lines().last().unwrap_or("").trim())
+        let last = error.lines().last().unwrap_or("").trim();
+        format!("no pattern `{value}`: {}", last.trim_start_matches("error: "))
     })
 }
 

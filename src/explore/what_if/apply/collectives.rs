@@ -79,36 +79,45 @@ pub(super) fn overlap(
     until: Option<&regex::Regex>,
 ) -> u64 {
     let moved = communication(prepared, select);
+    let names: Vec<bool> = prepared
+        .program
+        .works
+        .iter()
+        .map(|work| until.is_some_and(|until| until.is_match(&work.label)))
+        .collect();
     for role in 0..prepared.program.roles.len() {
         let mut events = BTreeSet::new();
         let mut before: BTreeMap<u32, EventId> = BTreeMap::new();
+        // Order on a stream is a wait too: what needs the result waits for it from then on.
+        let mut needed: BTreeMap<u32, EventId> = BTreeMap::new();
         let mut free = 0;
         for (stream, launches) in streams(prepared, role) {
             if let Stream::Recorded(number) = stream {
                 free = free.max(number.saturating_add(1));
             }
-            let mut last = EventId::NONE;
+            let (mut last, mut sent) = (EventId::NONE, EventId::NONE);
             for (work, launch) in launches {
                 if moved.contains(&work) {
                     events.insert(launch.records);
                     before.insert(work, last);
+                    sent = launch.records;
                 } else {
                     last = launch.records;
+                    if names[work as usize] && sent != EventId::NONE {
+                        needed.insert(work, sent);
+                    }
                 }
             }
         }
-        let names: Vec<bool> = prepared
-            .program
-            .works
-            .iter()
-            .map(|work| until.is_some_and(|until| until.is_match(&work.label)))
-            .collect();
         edit_steps(prepared, role, |step, _| {
             let Step::Launch(mut launch) = step else { return Some(step) };
             let work = super::kernels::launched(&step).map(|it| it.0);
             if let Some(&last) = work.and_then(|work| before.get(&work)) {
                 launch.stream = Stream::Recorded(free);
                 let waits: Vec<EventId> = launch.waits.iter().take(5).chain([last]).collect();
+                launch.waits = Waits::on(&waits);
+            } else if let Some(&sent) = work.and_then(|work| needed.get(&work)) {
+                let waits: Vec<EventId> = launch.waits.iter().take(5).chain([sent]).collect();
                 launch.waits = Waits::on(&waits);
             } else if !work.is_some_and(|work| names[work as usize]) {
                 let waits: Vec<EventId> =
