@@ -114,7 +114,7 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
     let mut prepared = Prepared {
         recording,
         program: works(recording, &launches),
-        costs: Costs { works: work_costs(recording, &launches), blocks: Vec::new() },
+        costs: Costs { works: work_costs(recording, &launches, &waits), blocks: Vec::new() },
         machine: machine(&pace),
         work_span: launches.works.iter().map(|work| Some(work.span)).collect(),
         span_work: launches.of_span.iter().map(|work| work.map(WorkId)).collect(),
@@ -195,15 +195,16 @@ fn works(recording: &Recording, launches: &Launches) -> Program {
 }
 
 /// Recorded durations: of collectives from the arrival of the last member on, of work that the
-/// clock shows to overlap what comes before it on its stream, from there on.
-fn work_costs(recording: &Recording, launches: &Launches) -> Vec<WorkCost> {
+/// clock shows to begin before what it waits for has ended, from there on.
+fn work_costs(recording: &Recording, launches: &Launches, waits: &StreamWaits) -> Vec<WorkCost> {
     let spans = &recording.timeline.spans;
     let mut times: Vec<u64> = launches
         .works
         .iter()
-        .zip(&launches.before)
-        .map(|(work, before)| {
-            let free = before.map_or(0, |before| launches.works[before as usize].end);
+        .zip(launches.before.iter().zip(&waits.of))
+        .map(|(work, (before, waits))| {
+            let causes = before.iter().chain(waits);
+            let free = causes.map(|&cause| launches.works[cause as usize].end).max().unwrap_or(0);
             work.end.saturating_sub(work.start.max(free))
         })
         .collect();
