@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::causes::{Lateness, explain};
 use super::handover::{Threads, handovers, threads};
 use super::launches::Launches;
-use super::pace::Pace;
+use super::pace::{GAP_MOST_PS, Pace};
 use super::waits::{StreamWaits, stated};
 use crate::plan::GroupKind;
 use crate::program::{Group, GroupId, Program, RankEntry, Role, Step, Work, WorkId, WorkKind};
@@ -136,10 +136,34 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         handovers,
         staged: explained.staged,
     };
+    hold_back(&mut prepared);
     for (process, &count) in (0..).zip(&counts) {
         role(&plan, &threads, process, count, &mut prepared);
     }
     prepared
+}
+
+/// Starts that nothing explains stay as late as they were: what held them back, unknown as it is,
+/// is taken to hold in counterfactuals too. Less than a gap between kernels can be is in the mean
+/// gap, which delays all alike.
+fn hold_back(prepared: &mut Prepared<'_>) {
+    for late in prepared.late.iter().filter(|late| late.late_ps > GAP_MOST_PS) {
+        if let Some(work) = prepared.span_work[late.span.0 as usize] {
+            prepared.costs.works[work.0 as usize].delay = seconds(late.late_ps);
+        }
+    }
+}
+
+impl Prepared<'_> {
+    /// The same with every start at the latest of its known causes.
+    #[must_use]
+    pub fn punctual(&self) -> Self {
+        let mut punctual = self.clone();
+        for cost in &mut punctual.costs.works {
+            cost.delay = Seconds::ZERO;
+        }
+        punctual
+    }
 }
 
 fn machine(pace: &Pace) -> Machine {

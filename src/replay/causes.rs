@@ -14,11 +14,12 @@ const ON_TIME: u64 = 2_000_000;
 /// A stream that waits for another goes on within this of its end, in picoseconds (30 us): CUDA
 /// takes a few microseconds for it, ROCm up to twenty.
 const FOLLOWS: u64 = 30_000_000;
-/// Work may begin this long before other work ends whose room it needs, in picoseconds (20 us):
+/// Work may begin this long before other work ends whose room it needs, in picoseconds (250 us):
 /// the blocks of a kernel do not end all at once.
-const DRAINS: u64 = 20_000_000;
-/// And no longer than this part of what the other work took.
-const DRAINS_PART: u64 = 10;
+const DRAINS: u64 = 250_000_000;
+/// And no earlier than in the last of so many parts of the other work: it runs in waves of blocks,
+/// and only the last leaves room.
+const DRAINS_PARTS: u64 = 5;
 
 /// Work that started later than every known cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Ends {
         let from = self.sorted.partition_point(|end| end.0 <= work.start + ON_TIME / 2);
         let about_to_end = |other: u32| {
             let other = &launches.works[other as usize];
-            let part = (other.end - other.start) / DRAINS_PART;
+            let part = (other.end - other.start) / DRAINS_PARTS;
             other.start < work.start && other.end - work.start <= part
         };
         self.sorted[from..]

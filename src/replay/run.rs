@@ -28,6 +28,24 @@ pub struct Replay {
     pub warnings: Vec<String>,
 }
 
+/// Runs a prepared program, and tells how it would go if nothing started later than its known
+/// causes.
+///
+/// # Errors
+///
+/// When it hangs, which no recording should.
+pub fn judge(prepared: &Prepared<'_>) -> Result<Replay, SimError> {
+    let mut replay = run(prepared)?;
+    let punctual = run(&prepared.punctual())?;
+    for (rank, punctual) in replay.ranks.iter_mut().zip(punctual.ranks) {
+        rank.window.punctual_us = Some(punctual.window.replayed_us);
+        for (step, punctual) in rank.steps.iter_mut().zip(punctual.steps) {
+            step.punctual_us = Some(punctual.replayed_us);
+        }
+    }
+    Ok(replay)
+}
+
 /// Runs a prepared program.
 ///
 /// # Errors
@@ -182,6 +200,7 @@ impl Extent {
             measured_us,
             replayed_us,
             error: over(replayed_us - measured_us),
+            punctual_us: None,
             unexplained_us,
             unexplained_fraction: over(unexplained_us),
         }
