@@ -2,7 +2,7 @@
 
 use super::Prepared;
 use crate::analysis::{Guesses, RankReplay, StepReplay};
-use crate::program::verify;
+use crate::program::{Stream, verify};
 use crate::sim::{Origin, SimError};
 use crate::timeline::{Lane, SpanId, Timeline};
 use crate::units::Instant;
@@ -219,6 +219,17 @@ fn warnings(prepared: &Prepared<'_>, ranks: &[RankReplay]) -> Vec<String> {
                 latest(prepared, rank.rank)
             ));
         }
+    }
+    let streams = prepared.recording.timeline.spans.iter().filter_map(|span| match span.lane {
+        Lane::Stream(number) => Some(number as usize + 1),
+        _ => None,
+    });
+    let most = streams.max().unwrap_or(0);
+    if most > Stream::RECORDED_COUNT {
+        warnings.push(format!(
+            "a rank has {most} streams; all beyond the first {} are replayed as one",
+            Stream::RECORDED_COUNT - 1
+        ));
     }
     let device = prepared.span_work.iter().flatten().count() as u64;
     if device > 0 && prepared.without_launch * 20 > device {

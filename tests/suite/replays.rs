@@ -6,6 +6,7 @@ use proptest::test_runner::RngSeed;
 
 use crate::made::{LATENCY, Made, made, made_rank};
 use stepcast::explore::what_if::{Change, apply};
+use stepcast::program::Stream;
 use stepcast::replay::{Replay, judge, prepare, run};
 use stepcast::spec::DataSources;
 use stepcast::timeline::SpanId;
@@ -45,6 +46,22 @@ fn time_of(recording: &Recording, replay: &Replay, name: &str) -> (u64, u64) {
     found[0]
 }
 
+#[test]
+fn more_streams_than_the_engine_tells_apart_are_replayed_as_one_and_that_is_told() {
+    let count = Stream::RECORDED_COUNT as i64 + 3;
+    let recording = made(|made| {
+        (0..count).for_each(|stream| {
+            made.kernel_of(1, 9 * stream, "kernel", stream, (9 * stream + 5, 9 * stream + 6));
+        });
+    });
+    let replay = replayed(&recording);
+    assert_eq!(replay.times.iter().flatten().count(), count as usize);
+    assert_eq!(
+        replay.warnings,
+        ["a rank has 65527 streams; all beyond the first 65523 are replayed as one"]
+    );
+}
+
 /// `first` runs 5-305; `second`, launched at 7 on another stream, begins when it is done.
 fn one_stream_after_another(is_stated: bool) -> Recording {
     made(|made| {
@@ -77,7 +94,7 @@ fn a_wait_that_must_have_been_is_kept_and_counted_as_inferred() {
     assert_eq!(time_of(&recording, &faster, "second"), (155, 255));
 }
 
-/// `first` runs 5-305 and fills the device; `second`, launched at 9 on another stream, begins at
+/// `first` runs 5-305 and fills the device; `second`, launched at 7 on another stream, begins at
 /// `start` and runs until 405.
 fn beside_a_kernel_that_fills_the_device(start: i64) -> Recording {
     made(|made| {
