@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::io::{self, Write};
 
+use super::json::write_versioned;
 use super::table::{percent, table};
 use crate::analysis::{Guesses, RankReplay, StepReplay};
 
@@ -65,14 +66,13 @@ pub fn write_text(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-/// Writes one JSON document.
+/// Writes one JSON document; `docs/trace-json.md` says what its keys are.
 ///
 /// # Errors
 ///
 /// When the writer fails.
 pub fn write_json(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, replay)?;
-    writeln!(out)
+    write_versioned(replay, out)
 }
 
 /// Writes a row a rank and step; step 0 is the whole window.
