@@ -35,10 +35,13 @@ pub struct StepReplay {
     pub number: u64,
     /// Recorded time.
     pub measured_us: f64,
-    /// Replayed time.
+    /// Replayed time: starts that nothing explains are as late as they were.
     pub replayed_us: f64,
     /// Replayed over recorded, less one.
     pub error: f64,
+    /// Replayed time if every start were at the latest of its known causes; `None` where nobody
+    /// asked.
+    pub punctual_us: Option<f64>,
     /// How much later than every known cause work started, summed.
     pub unexplained_us: f64,
     /// That over the recorded time.

@@ -14,6 +14,12 @@ const ON_TIME: u64 = 2_000_000;
 /// A stream that waits for another goes on within this of its end, in picoseconds (30 us): CUDA
 /// takes a few microseconds for it, ROCm up to twenty.
 const FOLLOWS: u64 = 30_000_000;
+/// Work may begin this long before other work ends whose room it needs, in picoseconds (250 us):
+/// the blocks of a kernel do not end all at once.
+const DRAINS: u64 = 250_000_000;
+/// And no earlier than in the last of so many parts of the other work: it runs in waves of blocks,
+/// and only the last leaves room.
+const DRAINS_PARTS: u64 = 5;
 
 /// Work that started later than every known cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +44,9 @@ pub(super) struct Explained {
 /// Adds waits that must have been, and tells what is late all the same.
 ///
 /// Where work starts later than every known cause, and work on another stream of its process that
-/// was put there before it ended just then, it is taken to have waited for that. Only where the
-/// recording says of none of its waits what they are for.
+/// was put there before it ended just then, it is taken to have waited for that: for its result
+/// (only where the recording says of none of its waits what they are for), or, where the other was
+/// about to end, for its room on the device, which no recording states.
 pub(super) fn explain(
     recording: &Recording,
     launches: &Launches,
@@ -66,11 +73,11 @@ pub(super) fn explain(
         if !has_cause || work.start <= cause + ON_TIME {
             continue;
         }
-        if !says_targets && let Some(found) = ends.just_before(launches, index) {
+        let result = if says_targets { None } else { ends.just_before(launches, index) };
+        if let Some(found) = result.or_else(|| ends.draining(launches, index)) {
             waits.of[index].push(found);
             inferred += 1;
-            let end = launches.works[found as usize].end;
-            cause = cause.max(end);
+            cause = cause.max(launches.works[found as usize].end);
         }
         // Where nothing else explains the start of a copy whose call waits for it, the host was
         // putting the data into memory that the device can read.
@@ -108,10 +115,30 @@ impl Ends {
             .rev()
             .take_while(|end| end.0 + FOLLOWS >= work.start)
             .map(|end| end.1)
-            .find(|&other| {
-                let cause = &launches.works[other as usize];
-                let is_other = cause.process == work.process && cause.stream != work.stream;
-                is_other && (other as usize) < index && cause.end > cause.start
-            })
+            .find(|&other| may_hold_back(launches, other, index))
     }
+
+    /// The work of another stream that was about to end when a work started.
+    fn draining(&self, launches: &Launches, index: usize) -> Option<u32> {
+        let work = &launches.works[index];
+        let from = self.sorted.partition_point(|end| end.0 <= work.start + ON_TIME / 2);
+        let about_to_end = |other: u32| {
+            let other = &launches.works[other as usize];
+            let part = (other.end - other.start) / DRAINS_PARTS;
+            other.start < work.start && other.end - work.start <= part
+        };
+        self.sorted[from..]
+            .iter()
+            .take_while(|end| end.0 <= work.start + DRAINS)
+            .map(|end| end.1)
+            .find(|&other| about_to_end(other) && may_hold_back(launches, other, index))
+    }
+}
+
+/// Whether a work is on another stream of the process of the work at `index`, was put there before
+/// it, and took time.
+fn may_hold_back(launches: &Launches, other: u32, index: usize) -> bool {
+    let (cause, work) = (&launches.works[other as usize], &launches.works[index]);
+    let is_other = cause.process == work.process && cause.stream != work.stream;
+    is_other && (other as usize) < index && cause.end > cause.start
 }
