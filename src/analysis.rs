@@ -22,14 +22,14 @@ pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
 pub use diagnosis::{Clue, Diagnosis, Hypothesis, SlowdownCause};
-pub use difference::{PartDifference, TimelineDifference, difference};
+pub use difference::{Compared, PartDifference, StepDifference, TimelineDifference, difference};
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use intervals::Intervals;
 pub use profile::{
     AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleStretch,
     IdleTime, KernelTime, KindTime, Occupancy, OperationTime, Profile, ProfileOptions,
-    QueueProfile, RankCommunication, RankProfile, StepProfile, StreamProfile, idle_stretches,
-    profile,
+    QueueProfile, QueueSeries, RankCommunication, RankProfile, StepProfile, StreamProfile,
+    idle_stretches, profile,
 };
 pub use ranking::{Order, Pairs, Timed, regret};
 pub use replayed::{Guesses, RankReplay, StepReplay};

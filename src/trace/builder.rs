@@ -6,7 +6,7 @@ mod link;
 mod tests;
 
 use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Classes, KernelClass, call};
 use crate::timeline::{Call, FrameKind, FramePurpose, LabelId, Labels};
@@ -142,7 +142,10 @@ pub struct Builder<'a> {
     synchronizations: Vec<(Synchronization, bool)>,
     collectives: Vec<RawCollective>,
     memory: Vec<(u64, i64, f64)>,
-    steps: Vec<(u64, i64, i64)>,
+    /// Number, start, end, and the process on the host that marked it.
+    steps: Vec<(u64, i64, i64, u64)>,
+    /// Ranks that are the numbers of devices.
+    ranks: BTreeSet<u64>,
     threads: Interned<(u64, u64)>,
     thread_names: BTreeMap<(u64, u64), String>,
     device_names: BTreeMap<u64, String>,
@@ -236,6 +239,7 @@ impl<'a> Builder<'a> {
             collectives: Vec::new(),
             memory: Vec::new(),
             steps: Vec::new(),
+            ranks: BTreeSet::new(),
             threads: Interned::new(),
             thread_names: BTreeMap::new(),
             device_names: BTreeMap::new(),
@@ -250,6 +254,11 @@ impl<'a> Builder<'a> {
     pub fn rank(&mut self, rank: Option<u64>, world_size: Option<u64>) {
         self.rank = rank.or(self.rank);
         self.world_size = world_size.or(self.world_size);
+    }
+
+    /// Ranks of a file of several, whose devices are numbered by rank.
+    pub fn ranks(&mut self, ranks: impl IntoIterator<Item = u64>) {
+        self.ranks.extend(ranks);
     }
 
     /// Nanoseconds of the recorder's clock that all times leave out; may come last.
@@ -312,6 +321,16 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Class of the device work that was told last, where the file says it. Rules of a user's own
+    /// count more.
+    pub fn stated_class(&mut self, class: Class) {
+        if let Some(event) = self.device_events.last_mut()
+            && !self.classes.is_own(self.labels.name(event.label))
+        {
+            event.class = class;
+        }
+    }
+
     fn collective(
         &mut self,
         arguments: &CollectiveArguments<'_>,
@@ -342,6 +361,13 @@ impl<'a> Builder<'a> {
             correlation: host.correlation,
             context: host.context,
         });
+    }
+
+    /// What the call that was told last asks, where the file says it.
+    pub fn stated_call(&mut self, call: Call) {
+        if let Some(host) = self.host_calls.last_mut() {
+            host.call = call;
+        }
     }
 
     /// A frame of a thread; gives its number for [`Builder::operator`].
@@ -377,8 +403,8 @@ impl<'a> Builder<'a> {
     }
 
     /// A training step that the trace marks.
-    pub fn step(&mut self, number: u64, start_ns: i64, end_ns: i64) {
-        self.steps.push((number, start_ns, end_ns.max(start_ns)));
+    pub fn step(&mut self, pid: u64, number: u64, start_ns: i64, end_ns: i64) {
+        self.steps.push((number, start_ns, end_ns.max(start_ns), pid));
     }
 
     /// Memory allocated on a device from a point in time on.

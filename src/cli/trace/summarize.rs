@@ -63,8 +63,7 @@ fn together(recordings: Vec<Recording>, context: &Context) -> anyhow::Result<Vec
 }
 
 fn measure(recording: &Recording, kernels: usize) -> Measured<'_> {
-    let said = recording.communications.iter();
-    let operations = said.filter_map(|it| Some((it.span, it.kind?))).collect();
+    let operations = recording.operations();
     let profile = profile(&recording.timeline, &ProfileOptions { kernels, operations });
     Measured { recording, profile }
 }

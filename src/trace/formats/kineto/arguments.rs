@@ -30,6 +30,8 @@ pub(super) struct Arguments<'a> {
     pub correlation: Scalar<'a>,
     pub external_id: Scalar<'a>,
     pub bytes: Scalar<'a>,
+    /// What a call asks, where our own exports say it because the name does not.
+    pub call: Scalar<'a>,
     /// Blocks of a kernel's grid.
     pub grid: Option<[u32; 3]>,
     /// Those of rare events.
@@ -54,6 +56,8 @@ pub(super) struct Rare<'a> {
     pub group: Scalar<'a>,
     pub group_description: Scalar<'a>,
     pub sequence: Scalar<'a>,
+    /// What kind of work it is, as our own exports say.
+    pub class: Scalar<'a>,
     pub shapes: Option<Value>,
     pub dtypes: Option<Value>,
 }
@@ -67,6 +71,7 @@ impl Arguments<'_> {
             correlation: self.correlation.into_owned(),
             external_id: self.external_id.into_owned(),
             bytes: self.bytes.into_owned(),
+            call: self.call.into_owned(),
             grid: self.grid,
             rare: self.rare.map(|rare| Box::new(rare.into_owned())),
         }
@@ -91,6 +96,7 @@ impl Rare<'_> {
             group: self.group.into_owned(),
             group_description: self.group_description.into_owned(),
             sequence: self.sequence.into_owned(),
+            class: self.class.into_owned(),
             shapes: self.shapes,
             dtypes: self.dtypes,
         }
@@ -155,6 +161,7 @@ impl ArgumentsSeed {
             Key::Correlation if is_work => &mut arguments.correlation,
             Key::ExternalId if is_work => &mut arguments.external_id,
             Key::Bytes if is_work => &mut arguments.bytes,
+            Key::Call if is_work => &mut arguments.call,
             Key::Grid if is_work => {
                 let value: Value = map.next_value()?;
                 arguments.grid = triple(&value);
@@ -211,6 +218,7 @@ impl ArgumentsSeed {
             Key::Group => &mut rare.group,
             Key::GroupDescription => &mut rare.group_description,
             Key::Sequence => &mut rare.sequence,
+            Key::Class => &mut rare.class,
             _ => return None,
         })
     }
@@ -232,6 +240,7 @@ enum Key {
     Correlation,
     ExternalId,
     Bytes,
+    Call,
     Grid,
     Shapes,
     Dtypes,
@@ -249,6 +258,7 @@ enum Key {
     Group,
     GroupDescription,
     Sequence,
+    Class,
 }
 
 struct KeySeed;
@@ -275,6 +285,7 @@ impl Visitor<'_> for KeySeed {
             b"correlation" => Key::Correlation,
             b"External id" | b"external id" => Key::ExternalId,
             b"bytes" => Key::Bytes,
+            b"call" => Key::Call,
             b"grid" => Key::Grid,
             b"Input Dims" | b"Input dims" => Key::Shapes,
             b"Input type" | b"Input types" => Key::Dtypes,
@@ -292,6 +303,7 @@ impl Visitor<'_> for KeySeed {
             b"Process Group Name" => Key::Group,
             b"Process Group Description" => Key::GroupDescription,
             b"Seq" => Key::Sequence,
+            b"class" => Key::Class,
             _ => Key::Other,
         })
     }
