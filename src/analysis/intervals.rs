@@ -34,6 +34,12 @@ impl Intervals {
         &self.parts
     }
 
+    /// The interval in which a moment lies.
+    pub(super) fn part_at(&self, at: u64) -> Option<(u64, u64)> {
+        let index = self.parts.partition_point(|part| part.0 <= at).checked_sub(1)?;
+        Some(self.parts[index]).filter(|part| at < part.1)
+    }
+
     /// Length of all of it.
     pub fn length(&self) -> u64 {
         self.covered(0, u64::MAX)
