@@ -28,8 +28,8 @@ pub use intervals::Intervals;
 pub use profile::{
     AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleStretch,
     IdleTime, KernelTime, KindTime, Occupancy, OperationTime, Profile, ProfileOptions,
-    QueueProfile, RankCommunication, RankProfile, StepProfile, StreamProfile, idle_stretches,
-    profile,
+    QueueProfile, QueueSeries, RankCommunication, RankProfile, StepProfile, StreamProfile,
+    idle_stretches, profile,
 };
 pub use ranking::{Order, Pairs, Timed, regret};
 pub use replayed::{Guesses, RankReplay, StepReplay};
