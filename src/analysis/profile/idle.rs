@@ -4,10 +4,10 @@
 //! late, by what the thread that launched it did at each moment, the first of these that holds: it
 //! loaded data; it was in a call for memory; it waited for the device or a copy; it was in no
 //! operator and in no call for over a millisecond, busy with something else; else it was on its way
-//! to the launch. That way is told apart: where the thread had been waiting when the device ran dry,
-//! it had to launch again behind that; where not, the step is launch-bound. While the thread does
-//! nothing that is recorded, the one counts that launched the work before: forward and backward are
-//! launched by different threads that wait for each other.
+//! to the launch. That way is told apart: where the thread had been waiting when the device ran
+//! dry, it had to launch again behind that; where not, the step is launch-bound. While the thread
+//! does nothing that is recorded, the one counts that launched the work before: forward and
+//! backward are launched by different threads that wait for each other.
 //!
 //! What lies behind the launch is latency where the launch was late, and waiting on the device
 //! where it was not: for other streams, for a copy engine, or in a queue.
