@@ -9,6 +9,8 @@ pub struct Guesses {
     pub stated_waits: u64,
     /// Waits of streams that were inferred from times.
     pub inferred_waits: u64,
+    /// Starts that waited until work launched later made room on the device.
+    pub waits_for_room: u64,
     /// Calls whose target was inferred.
     pub synchronizations: u64,
     /// Hand-overs between host threads.

@@ -64,6 +64,8 @@ pub struct Prepared<'a> {
     pub places: Vec<Vec<Vec<HostPlace>>>,
     /// Work that started later than every known cause.
     pub late: Vec<Lateness>,
+    /// Work that had to wait until work launched later made room on the device.
+    pub held: Vec<Lateness>,
     /// Waits of streams that the recording states.
     pub stated_waits: u64,
     /// Waits of streams that were inferred from times.
@@ -120,6 +122,7 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         span_work: launches.of_span.iter().map(|work| work.map(WorkId)).collect(),
         places: Vec::new(),
         late: explained.late,
+        held: explained.held,
         stated_waits: waits.known,
         inferred_waits: explained.inferred,
         guessed_synchronizations: 0,
@@ -147,7 +150,8 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
 /// is taken to hold in counterfactuals too. Less than a gap between kernels can be is in the mean
 /// gap, which delays all alike.
 fn hold_back(prepared: &mut Prepared<'_>) {
-    for late in prepared.late.iter().filter(|late| late.late_ps > GAP_MOST_PS) {
+    let late = prepared.late.iter().chain(&prepared.held);
+    for late in late.filter(|late| late.late_ps > GAP_MOST_PS) {
         if let Some(work) = prepared.span_work[late.span.0 as usize] {
             prepared.costs.works[work.0 as usize].delay = seconds(late.late_ps);
         }
@@ -155,12 +159,12 @@ fn hold_back(prepared: &mut Prepared<'_>) {
 }
 
 impl Prepared<'_> {
-    /// The same with every start at the latest of its known causes.
+    /// The same with every start that nothing explains at the latest of its known causes.
     #[must_use]
     pub fn punctual(&self) -> Self {
         let mut punctual = self.clone();
-        for cost in &mut punctual.costs.works {
-            cost.delay = Seconds::ZERO;
+        for work in self.late.iter().filter_map(|late| self.span_work[late.span.0 as usize]) {
+            punctual.costs.works[work.0 as usize].delay = Seconds::ZERO;
         }
         punctual
     }

@@ -91,6 +91,7 @@ pub fn run(prepared: &Prepared<'_>) -> Result<Replay, SimError> {
     let guesses = Guesses {
         stated_waits: prepared.stated_waits,
         inferred_waits: prepared.inferred_waits,
+        waits_for_room: prepared.held.len() as u64,
         synchronizations: prepared.guessed_synchronizations,
         handovers: prepared.guessed_handovers,
         without_launch: prepared.without_launch,

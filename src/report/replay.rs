@@ -32,7 +32,7 @@ pub fn write_text(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
         "error",
         "unexplained start",
         "share",
-        "replayed without",
+        "without it",
     ];
     writeln!(out, "replayed against recorded, first work of the device to its last:\n")?;
     let row = |rank: &RankReplay, step: &StepReplay, name: String| {
@@ -56,10 +56,12 @@ pub fn write_text(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
     let guesses = replay.guesses;
     writeln!(
         out,
-        "\nguessed: {} of {} waits among streams, what {} calls waited for, {} hand-overs among \
-         host threads; {} pieces of device work have no launch",
+        "\nguessed: {} of {} waits among streams, {} waits for room behind work launched later, what \
+         {} calls waited for, {} hand-overs among host threads; {} pieces of device work have no \
+         launch",
         guesses.inferred_waits,
         guesses.inferred_waits + guesses.stated_waits,
+        guesses.waits_for_room,
         guesses.synchronizations,
         guesses.handovers,
         guesses.without_launch

@@ -127,6 +127,42 @@ fn work_that_begins_in_the_midst_of_other_work_did_not_wait_for_it() {
     assert_eq!(time_of(&recording, &faster, "second"), (205, 405));
 }
 
+/// On one stream `a` runs 5-105 and `second`, launched at 7, follows; on another `thief`, launched
+/// at 50 and so later, runs 55-300.
+#[test]
+fn work_launched_later_may_take_the_room_first() {
+    let recording = made(|made| {
+        made.kernel_of(1, 0, "a", 9, (5, 105));
+        made.kernel_of(1, 7, "second", 9, (305, 405));
+        made.kernel_of(2, 50, "thief", 10, (55, 300));
+    });
+    let replay = replayed(&recording);
+    assert_eq!((replay.guesses.inferred_waits, replay.guesses.waits_for_room), (0, 1));
+    assert_eq!(replay.ranks[0].window.unexplained_us, 0.0);
+    assert_eq!(time_of(&recording, &replay, "second"), (305, 405));
+    // It is no order: `second` would not wait for the other, only as long as it did.
+    let slower = changed(&recording, "scale kernels name=thief time=10");
+    assert_eq!(time_of(&recording, &slower, "second"), (305, 405));
+}
+
+/// `second`, launched at 7 on a stream of its own, needs what `first` computes until 305, and then
+/// room that `next`, behind `first` and launched later, holds until 505.
+#[test]
+fn a_result_and_then_room_are_two_causes() {
+    let recording = made(|made| {
+        made.kernel(0, "first", (5, 305));
+        made.kernel_of(1, 7, "second", 9, (505, 605));
+        made.kernel(20, "next", (305, 505));
+    });
+    let replay = replayed(&recording);
+    assert_eq!((replay.guesses.inferred_waits, replay.guesses.waits_for_room), (1, 1));
+    assert_eq!(replay.ranks[0].window.unexplained_us, 0.0);
+    assert_eq!(time_of(&recording, &replay, "second"), (505, 605));
+    // 300 becomes 30: it goes on at 5 + 30, and 200 for the room.
+    let faster = changed(&recording, "scale kernels name=first time=0.1");
+    assert_eq!(time_of(&recording, &faster, "second"), (235, 335));
+}
+
 /// The last kernel is launched on an idle stream at 2000 and starts `late` after it could.
 fn with_a_late_start(late: i64) -> Recording {
     made(|made| {

@@ -1,5 +1,5 @@
-//! Each stream of a device on its own: how long it was idle, beside others that were busy or not, and
-//! how deep its queue was.
+//! Each stream of a device on its own: how long it was idle, beside others that were busy or not,
+//! and how deep its queue was.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
