@@ -6,6 +6,8 @@
 //! causes: launched, its stream free, what its stream was told to wait for, the other members of a
 //! collective there. How much later than all of these it started in the recording is its
 //! **unexplained start time**: that sum, not the error of the total, tells how good a replay is.
+//! Such work stays as late as it was, edited or not; [`judge`] tells also how the recording would
+//! go if it were not.
 //!
 //! An edit changes a [`Prepared`] program or its costs, and runs it again.
 
@@ -19,4 +21,4 @@ mod waits;
 
 pub use build::{HostPlace, HostWork, Prepared, prepare};
 pub use causes::Lateness;
-pub use run::{Replay, run};
+pub use run::{Replay, judge, run};

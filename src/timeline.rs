@@ -9,7 +9,7 @@ mod recorded;
 
 pub use breakdown::{Breakdown, Traffic};
 pub use labels::{LabelId, Labels};
-pub use recorded::{Call, Frame, FrameKind, Meeting, StepMark};
+pub use recorded::{Call, Frame, FrameKind, FramePurpose, Meeting, StepMark};
 
 use crate::units::{Bytes, Instant};
 use crate::work::{Axis, Class, Pass};

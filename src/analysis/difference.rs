@@ -13,7 +13,7 @@ mod tests;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::profile::{Occupied, Work, stretches, works};
+use super::profile::{Hosts, Occupied, Work, works};
 use crate::timeline::{Span, Timeline};
 
 /// A timeline in short: steps, and the time a step spends on each thing.
@@ -175,12 +175,10 @@ fn spent(timeline: &Timeline) -> Spent {
         spent.count += steps.max(1);
         spent.total_ps += to - from;
         add_work(&mut spent, &work, from, to);
-        for (start, end, parts) in stretches(&work) {
+        for idle in Hosts::of(&work).device_stretches() {
             // The first and the last work of the steps bound idle stretches, so none is cut.
-            if start >= from && end <= to {
-                for (cause, ps) in parts {
-                    spent.add("idle", cause.name(), 0, ps);
-                }
+            if idle.start.ps() >= from && idle.end.ps() <= to {
+                spent.add("idle", idle.cause.name(), 0, idle.end.ps() - idle.start.ps());
             }
         }
     }

@@ -46,6 +46,12 @@ impl Intervals {
         &self.parts
     }
 
+    /// The interval in which a moment lies.
+    pub(super) fn part_at(&self, at: u64) -> Option<(u64, u64)> {
+        let index = self.parts.partition_point(|part| part.0 <= at).checked_sub(1)?;
+        Some(self.parts[index]).filter(|part| at < part.1)
+    }
+
     /// Length of all of it.
     pub fn length(&self) -> u64 {
         self.covered(0, u64::MAX)
@@ -63,8 +69,7 @@ impl Intervals {
 
     /// Whether a point in time is in it.
     pub fn contains(&self, at: u64) -> bool {
-        let index = self.parts.partition_point(|part| part.0 <= at);
-        index > 0 && at < self.parts[index - 1].1
+        self.part_at(at).is_some()
     }
 
     /// What of it lies in `from..to`, in ascending order.

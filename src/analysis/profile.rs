@@ -9,19 +9,21 @@ mod queue;
 #[cfg(test)]
 mod slow;
 mod steps;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod work;
 
 pub use collectives::{Arrival, CollectiveProfile, OperationTime, RankCommunication};
 pub use host::{AllocationProfile, CallTime, HostProfile};
-pub(super) use idle::stretches;
-pub use idle::{Cause, IdleTime};
+pub(super) use idle::Hosts;
+pub use idle::{Cause, IdleStretch, IdleTime, idle_stretches};
 pub use kernels::{KernelTime, KindTime};
 pub use occupancy::Occupancy;
 pub(super) use occupancy::Occupied;
-pub use queue::QueueProfile;
+pub use queue::{QueueProfile, QueueSeries};
 pub use steps::StepProfile;
+pub use streams::StreamProfile;
 pub(super) use work::{Work, works};
 
 use serde::Serialize;
@@ -73,8 +75,10 @@ pub struct RankProfile {
     pub communication: RankCommunication,
     /// What the host waited for.
     pub host: HostProfile,
-    /// Work that was launched and had not begun.
+    /// Work that was launched and had not begun, on the stream on which it was most.
     pub queue: QueueProfile,
+    /// Each stream on its own.
+    pub streams: Vec<StreamProfile>,
     /// Calls for device memory.
     pub allocation: AllocationProfile,
 }
@@ -88,17 +92,22 @@ pub fn profile(timeline: &Timeline, options: &ProfileOptions) -> Profile {
         .iter()
         .map(|work| {
             let host = HostProfile::of(work);
+            let queues = queue::queues(work, host.launch_median);
+            let hosts = Hosts::of(work);
+            let mut idle_causes = IdleTime::default();
+            hosts.device_stretches().iter().for_each(|one| idle_causes.add(one));
             RankProfile {
                 occupancy: Occupancy::of(work.device()),
                 gpu_events: work.device.len() as u64,
                 host_sync_call: host.synchronization_time(),
-                idle_causes: IdleTime::of(work),
+                idle_causes,
                 steps: steps::steps(work),
                 kinds: kernels::kinds(work),
                 kernels: kernels::kernels(work, options.kernels),
                 operations: collectives::operations(work, &options.operations),
                 communication: RankCommunication::default(),
-                queue: QueueProfile::of(work),
+                queue: queue::deepest(&queues),
+                streams: streams::streams(work, &hosts, &queues),
                 allocation: AllocationProfile::of(work),
                 host,
             }

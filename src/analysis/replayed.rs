@@ -9,6 +9,8 @@ pub struct Guesses {
     pub stated_waits: u64,
     /// Waits of streams that were inferred from times.
     pub inferred_waits: u64,
+    /// Starts that waited until work launched later made room on the device.
+    pub waits_for_room: u64,
     /// Calls whose target was inferred.
     pub synchronizations: u64,
     /// Hand-overs between host threads.
@@ -35,10 +37,13 @@ pub struct StepReplay {
     pub number: u64,
     /// Recorded time.
     pub measured_us: f64,
-    /// Replayed time.
+    /// Replayed time: starts that nothing explains are as late as they were.
     pub replayed_us: f64,
     /// Replayed over recorded, less one.
     pub error: f64,
+    /// Replayed time if every start were at the latest of its known causes; `None` where nobody
+    /// asked.
+    pub punctual_us: Option<f64>,
     /// How much later than every known cause work started, summed.
     pub unexplained_us: f64,
     /// That over the recorded time.

@@ -7,17 +7,15 @@
 
 mod device;
 mod frames;
-mod gaps;
 mod host;
 mod suspicion;
 
 use super::what_if::{Change, apply, measured_us, step_count, step_us};
-use crate::analysis::{Diagnosis, Hypothesis};
+use crate::analysis::{Diagnosis, Hypothesis, idle_stretches};
 use crate::replay::{Prepared, prepare, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
 use crate::trace::Recording;
-pub(super) use gaps::loads_data;
 use suspicion::Suspicion;
 
 /// Share of a step below which a cause is not worth a replay.
@@ -42,7 +40,7 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
     let steps = step_count(&prepared);
     let measured_us = measured_us(&prepared);
     let frames = frames::Frames::of(&recording.timeline);
-    let gaps = gaps::gaps(recording, &frames);
+    let gaps = idle_stretches(&recording.timeline);
     let scene = host::Scene { recording, frames: &frames, gaps: &gaps };
     let mut suspicions = host::suspicions(&scene);
     suspicions.extend(device::suspicions(recording));

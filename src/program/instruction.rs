@@ -97,6 +97,10 @@ impl Stream {
     /// Number of streams of a lowered plan.
     pub const COUNT: usize = 12;
 
+    /// Streams of a recording that are told apart: one for each place that a `u16` can name, and
+    /// those beyond are one.
+    pub const RECORDED_COUNT: usize = u16::MAX as usize + 1 - Self::COUNT;
+
     /// All streams of a lowered plan.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Compute,
@@ -140,6 +144,12 @@ impl Stream {
         } else {
             Self::Recorded((index - Self::COUNT) as u16)
         }
+    }
+
+    /// A stream of a recording; those from [`Self::RECORDED_COUNT`] on are its last.
+    pub const fn recorded(number: u32) -> Self {
+        let last = (Self::RECORDED_COUNT - 1) as u32;
+        Self::Recorded(if number < last { number } else { last } as u16)
     }
 
     /// Its lane in a timeline.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::causes::{Lateness, explain};
 use super::handover::{Threads, handovers, threads};
 use super::launches::Launches;
-use super::pace::Pace;
+use super::pace::{GAP_MOST_PS, Pace};
 use super::waits::{StreamWaits, stated};
 use crate::plan::GroupKind;
 use crate::program::{Group, GroupId, Program, RankEntry, Role, Step, Work, WorkId, WorkKind};
@@ -64,6 +64,8 @@ pub struct Prepared<'a> {
     pub places: Vec<Vec<Vec<HostPlace>>>,
     /// Work that started later than every known cause.
     pub late: Vec<Lateness>,
+    /// Work that had to wait until work launched later made room on the device.
+    pub held: Vec<Lateness>,
     /// Waits of streams that the recording states.
     pub stated_waits: u64,
     /// Waits of streams that were inferred from times.
@@ -126,12 +128,13 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
     let mut prepared = Prepared {
         recording,
         program: works(recording, &launches),
-        costs: Costs { works: work_costs(recording, &launches), blocks: Vec::new() },
+        costs: Costs { works: work_costs(recording, &launches, &waits), blocks: Vec::new() },
         machine: machine(&pace),
         work_span: launches.works.iter().map(|work| Some(work.span)).collect(),
         span_work: launches.of_span.iter().map(|work| work.map(WorkId)).collect(),
         places: Vec::new(),
         late: explained.late,
+        held: explained.held,
         stated_waits: waits.known,
         inferred_waits: explained.inferred,
         guessed_synchronizations: 0,
@@ -148,10 +151,35 @@ pub fn prepare(recording: &Recording) -> Prepared<'_> {
         handovers,
         staged: explained.staged,
     };
+    hold_back(&mut prepared);
     for (process, &count) in (0..).zip(&counts) {
         role(&plan, &threads, process, count, &mut prepared);
     }
     prepared
+}
+
+/// Starts that nothing explains stay as late as they were: what held them back, unknown as it is,
+/// is taken to hold in counterfactuals too. Less than a gap between kernels can be is in the mean
+/// gap, which delays all alike.
+fn hold_back(prepared: &mut Prepared<'_>) {
+    let late = prepared.late.iter().chain(&prepared.held);
+    for late in late.filter(|late| late.late_ps > GAP_MOST_PS) {
+        if let Some(work) = prepared.span_work[late.span.0 as usize] {
+            prepared.costs.works[work.0 as usize].delay = seconds(late.late_ps);
+        }
+    }
+}
+
+impl Prepared<'_> {
+    /// The same with every start that nothing explains at the latest of its known causes.
+    #[must_use]
+    pub fn punctual(&self) -> Self {
+        let mut punctual = self.clone();
+        for work in self.late.iter().filter_map(|late| self.span_work[late.span.0 as usize]) {
+            punctual.costs.works[work.0 as usize].delay = Seconds::ZERO;
+        }
+        punctual
+    }
 }
 
 fn machine(pace: &Pace) -> Machine {
@@ -207,15 +235,16 @@ fn works(recording: &Recording, launches: &Launches) -> Program {
 }
 
 /// Recorded durations: of collectives from the arrival of the last member on, of work that the
-/// clock shows to overlap what comes before it on its stream, from there on.
-fn work_costs(recording: &Recording, launches: &Launches) -> Vec<WorkCost> {
+/// clock shows to begin before what it waits for has ended, from there on.
+fn work_costs(recording: &Recording, launches: &Launches, waits: &StreamWaits) -> Vec<WorkCost> {
     let spans = &recording.timeline.spans;
     let mut times: Vec<u64> = launches
         .works
         .iter()
-        .zip(&launches.before)
-        .map(|(work, before)| {
-            let free = before.map_or(0, |before| launches.works[before as usize].end);
+        .zip(launches.before.iter().zip(&waits.of))
+        .map(|(work, (before, waits))| {
+            let causes = before.iter().chain(waits);
+            let free = causes.map(|&cause| launches.works[cause as usize].end).max().unwrap_or(0);
             work.end.saturating_sub(work.start.max(free))
         })
         .collect();

@@ -9,7 +9,7 @@ use crate::trace::Recording;
 /// starts say nothing about the latency of a launch.
 const LATENCY_MOST: i64 = 100_000_000;
 /// Gaps between kernels that were both on the stream are below this, in picoseconds (10 us).
-const GAP_MOST: i64 = 10_000_000;
+pub(super) const GAP_MOST_PS: u64 = 10_000_000;
 /// Launches that a device takes before a launch call blocks (CUDA; measured, not documented).
 const QUEUE_DEPTH: u32 = 1024;
 
@@ -36,6 +36,7 @@ impl Pace {
     pub(super) fn of(recording: &Recording, launches: &Launches) -> Self {
         let (mut from_start, mut from_end, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         let mut durations = Vec::new();
+        let gap_most = GAP_MOST_PS as i64;
         for (index, work) in launches.works.iter().enumerate() {
             let Some(call) = work.call else { continue };
             let call = &recording.timeline.spans[call.0 as usize];
@@ -47,7 +48,7 @@ impl Pace {
             if free <= call_start && start - call_start < LATENCY_MOST {
                 from_start.push(start - call_start);
                 from_end.push(start - call_end);
-            } else if call_end + GAP_MOST < free && start - free < GAP_MOST {
+            } else if call_end + gap_most < free && start - free < gap_most {
                 gaps.push(start - free);
             }
         }

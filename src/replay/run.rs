@@ -2,7 +2,7 @@
 
 use super::Prepared;
 use crate::analysis::{Guesses, RankReplay, StepReplay};
-use crate::program::verify;
+use crate::program::{Stream, verify};
 use crate::sim::{Origin, SimError};
 use crate::timeline::{Lane, SpanId, Timeline};
 use crate::units::Instant;
@@ -26,6 +26,24 @@ pub struct Replay {
     pub guesses: Guesses,
     /// Why it should be trusted less; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// Runs a prepared program, and tells how it would go if nothing started later than its known
+/// causes.
+///
+/// # Errors
+///
+/// When it hangs, which no recording should.
+pub fn judge(prepared: &Prepared<'_>) -> Result<Replay, SimError> {
+    let mut replay = run(prepared)?;
+    let punctual = run(&prepared.punctual())?;
+    for (rank, punctual) in replay.ranks.iter_mut().zip(punctual.ranks) {
+        rank.window.punctual_us = Some(punctual.window.replayed_us);
+        for (step, punctual) in rank.steps.iter_mut().zip(punctual.steps) {
+            step.punctual_us = Some(punctual.replayed_us);
+        }
+    }
+    Ok(replay)
 }
 
 /// Runs a prepared program.
@@ -67,6 +85,7 @@ pub fn run(prepared: &Prepared<'_>) -> Result<Replay, SimError> {
     let guesses = Guesses {
         stated_waits: prepared.stated_waits,
         inferred_waits: prepared.inferred_waits,
+        waits_for_room: prepared.held.len() as u64,
         synchronizations: prepared.guessed_synchronizations,
         handovers: prepared.guessed_handovers,
         without_launch: prepared.without_launch,
@@ -182,6 +201,7 @@ impl Extent {
             measured_us,
             replayed_us,
             error: over(replayed_us - measured_us),
+            punctual_us: None,
             unexplained_us,
             unexplained_fraction: over(unexplained_us),
         }
@@ -200,6 +220,17 @@ fn warnings(prepared: &Prepared<'_>, ranks: &[RankReplay]) -> Vec<String> {
                 latest(prepared, rank.rank)
             ));
         }
+    }
+    let streams = prepared.recording.timeline.spans.iter().filter_map(|span| match span.lane {
+        Lane::Stream(number) => Some(number as usize + 1),
+        _ => None,
+    });
+    let most = streams.max().unwrap_or(0);
+    if most > Stream::RECORDED_COUNT {
+        warnings.push(format!(
+            "a rank has {most} streams; all beyond the first {} are replayed as one",
+            Stream::RECORDED_COUNT - 1
+        ));
     }
     let device = prepared.span_work.iter().flatten().count() as u64;
     if device > 0 && prepared.without_launch * 20 > device {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::json::write_versioned;
 use super::table::percent;
 use crate::analysis::Diagnosis;
 
@@ -45,14 +46,13 @@ pub fn write_text(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()> 
     Ok(())
 }
 
-/// Writes one JSON document.
+/// Writes one JSON document; `docs/trace-json.md` says what its keys are.
 ///
 /// # Errors
 ///
 /// When the writer fails.
 pub fn write_json(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, diagnosis)?;
-    writeln!(out)
+    write_versioned(diagnosis, out)
 }
 
 /// Writes a row a hypothesis.

@@ -40,6 +40,25 @@ pub const SCHEMA_VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 
+/// A document with `schema_version` in front of its own keys.
+#[derive(Serialize)]
+struct Versioned<'a, T: Serialize> {
+    schema_version: u32,
+    #[serde(flatten)]
+    document: &'a T,
+}
+
+/// Writes a document with `schema_version` in front of its own keys.
+///
+/// # Errors
+///
+/// When the writer fails, or a number has no JSON form.
+pub fn write_versioned(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let versioned = Versioned { schema_version: SCHEMA_VERSION, document };
+    serde_json::to_writer_pretty(&mut *out, &versioned)?;
+    writeln!(out)
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     schema_version: u32,

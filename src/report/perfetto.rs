@@ -217,7 +217,7 @@ impl Events<'_> {
             let thread = thread.min().unwrap_or(0);
             let (kind, label) =
                 (FrameKind::Annotation, crate::timeline::Labels::default().intern(""));
-            let frame = Frame { process, thread, kind, start, end, label };
+            let frame = Frame { process, thread, kind, purpose: None, start, end, label };
             self.frame("user_annotation", &format!("{STEP}{}", step.number), &frame)?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::io::{self, Write};
 
+use super::json::write_versioned;
 use super::table::{percent, table};
 use crate::analysis::{Guesses, RankReplay, StepReplay};
 
@@ -23,7 +24,16 @@ pub struct Retold<'a> {
 ///
 /// When the writer fails.
 pub fn write_text(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let header = ["rank", "step", "measured", "replayed", "error", "unexplained start", "share"];
+    let header = [
+        "rank",
+        "step",
+        "measured",
+        "replayed",
+        "error",
+        "unexplained start",
+        "share",
+        "without it",
+    ];
     writeln!(out, "replayed against recorded, first work of the device to its last:\n")?;
     let row = |rank: &RankReplay, step: &StepReplay, name: String| {
         vec![
@@ -34,6 +44,7 @@ pub fn write_text(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
             format!("{:+.2} %", 100.0 * step.error),
             format!("{:.0} us", step.unexplained_us),
             percent(step.unexplained_fraction),
+            step.punctual_us.map_or_else(String::new, |time| format!("{time:.0} us")),
         ]
     };
     let mut rows = Vec::new();
@@ -45,24 +56,25 @@ pub fn write_text(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
     let guesses = replay.guesses;
     writeln!(
         out,
-        "\nguessed: {} of {} waits among streams, what {} calls waited for, {} hand-overs among \
-         host threads; {} pieces of device work have no launch",
+        "\nguessed: {} of {} waits among streams, {} waits for room behind work launched later, what \
+         {} calls waited for, {} hand-overs among host threads; {} pieces of device work have no \
+         launch",
         guesses.inferred_waits,
         guesses.inferred_waits + guesses.stated_waits,
+        guesses.waits_for_room,
         guesses.synchronizations,
         guesses.handovers,
         guesses.without_launch
     )
 }
 
-/// Writes one JSON document.
+/// Writes one JSON document; `docs/trace-json.md` says what its keys are.
 ///
 /// # Errors
 ///
 /// When the writer fails.
 pub fn write_json(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, replay)?;
-    writeln!(out)
+    write_versioned(replay, out)
 }
 
 /// Writes a row a rank and step; step 0 is the whole window.
@@ -78,6 +90,7 @@ pub fn write_csv(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
         measured_us: f64,
         replayed_us: f64,
         error: f64,
+        punctual_us: Option<f64>,
         unexplained_us: f64,
         unexplained_fraction: f64,
     }
@@ -90,6 +103,7 @@ pub fn write_csv(replay: &Retold<'_>, out: &mut dyn Write) -> io::Result<()> {
                 measured_us: step.measured_us,
                 replayed_us: step.replayed_us,
                 error: step.error,
+                punctual_us: step.punctual_us,
                 unexplained_us: step.unexplained_us,
                 unexplained_fraction: step.unexplained_fraction,
             })?;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::json::write_versioned;
 use super::table::{percent, table};
 use crate::analysis::{Answer, Bottleneck, InterferenceUsed};
 
@@ -120,14 +121,13 @@ fn write_interference(used: &InterferenceUsed, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// Writes one JSON document.
+/// Writes one JSON document; `docs/trace-json.md` says what its keys are.
 ///
 /// # Errors
 ///
 /// When the writer fails.
 pub fn write_json(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, answer)?;
-    writeln!(out)
+    write_versioned(answer, out)
 }
 
 /// Writes a row a change, and one for all together.

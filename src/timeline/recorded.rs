@@ -51,6 +51,17 @@ pub enum FrameKind {
     Python,
 }
 
+/// What a frame is for, as the table of names says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FramePurpose {
+    /// Data is loaded.
+    DataLoading,
+    /// It encloses others and does nothing itself: a step, an optimizer's update.
+    Range,
+    /// Code that users do not write: a library's.
+    Library,
+}
+
 /// A stretch in which a host thread was inside of something; frames of a thread nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -60,6 +71,8 @@ pub struct Frame {
     pub thread: u32,
     /// What it is.
     pub kind: FrameKind,
+    /// What it is for, where its name says it.
+    pub purpose: Option<FramePurpose>,
     /// Start.
     pub start: Instant,
     /// End.

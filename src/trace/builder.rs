@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
 use super::{Classes, KernelClass, call};
-use crate::timeline::{Call, FrameKind, LabelId, Labels};
+use crate::timeline::{Call, FrameKind, FramePurpose, LabelId, Labels};
 use crate::work::{Axis, Class, CollectiveKind};
 
 /// Kind of work on a device.
@@ -130,9 +130,10 @@ pub struct Builder<'a> {
     classes: &'a Classes,
     file: String,
     labels: Labels,
-    /// What a label means as a kernel and as a call, found once a name.
+    /// What a label means as a kernel, as a call and as a frame, found once a name.
     kernels: FxHashMap<LabelId, KernelClass>,
     calls: FxHashMap<LabelId, Call>,
+    purposes: FxHashMap<LabelId, Option<FramePurpose>>,
     device_events: Vec<Device>,
     host_calls: Vec<Host>,
     frames: Vec<RawFrame>,
@@ -201,6 +202,7 @@ struct Host {
 struct RawFrame {
     thread: u32,
     kind: FrameKind,
+    purpose: Option<FramePurpose>,
     start_ns: i64,
     end_ns: i64,
     label: LabelId,
@@ -225,6 +227,7 @@ impl<'a> Builder<'a> {
             labels: Labels::default(),
             kernels: FxHashMap::default(),
             calls: FxHashMap::default(),
+            purposes: FxHashMap::default(),
             device_events: Vec::new(),
             host_calls: Vec::new(),
             frames: Vec::new(),
@@ -345,9 +348,12 @@ impl<'a> Builder<'a> {
     pub fn frame(&mut self, frame: HostFrame<'_>) -> u32 {
         let label = self.labels.intern(frame.name);
         let thread = self.threads.id((frame.pid, frame.thread));
+        let classes = self.classes;
+        let purpose = *self.purposes.entry(label).or_insert_with(|| classes.purpose(frame.name));
         self.frames.push(RawFrame {
             thread,
             kind: frame.kind,
+            purpose,
             start_ns: frame.start_ns,
             end_ns: frame.end_ns.max(frame.start_ns),
             label,

@@ -1,10 +1,12 @@
-//! What kernels are, by their names: a table that users can put their own in front of.
+//! What kernels are and what frames are for, by their names: a table that users can put their own
+//! in front of.
 
 use regex::{RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::spec::Problem;
+use crate::timeline::FramePurpose;
 use crate::work::{Axis, Class, CollectiveKind};
 
 /// The table that ships.
@@ -19,17 +21,37 @@ pub struct KernelClass {
     pub operation: Option<CollectiveKind>,
 }
 
-/// Rules from names of kernels to classes; the first that matches counts.
+/// Rules from names of kernels to classes, and from names of frames to purposes; the first that
+/// matches counts.
 #[derive(Clone, Debug)]
 pub struct Classes {
     patterns: RegexSet,
     classes: Vec<KernelClass>,
+    frame_patterns: RegexSet,
+    purposes: Vec<FramePurpose>,
 }
+
+/// Purposes of frames as the table names them.
+const PURPOSES: [(&str, FramePurpose); 3] = [
+    ("data_loading", FramePurpose::DataLoading),
+    ("range", FramePurpose::Range),
+    ("library", FramePurpose::Library),
+];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
+    #[serde(default)]
     rule: Vec<Rule>,
+    #[serde(default)]
+    frame: Vec<FrameRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FrameRule {
+    purpose: Spanned<String>,
+    pattern: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,24 +82,32 @@ impl Classes {
     }
 
     fn read(file: &str, own: Option<&str>) -> Result<Self, Problem> {
-        let mut classes = Vec::new();
-        let mut patterns = Vec::new();
+        let (mut classes, mut patterns) = (Vec::new(), Vec::new());
+        let (mut purposes, mut frame_patterns) = (Vec::new(), Vec::new());
         let texts = own.map(|text| (file, text)).into_iter().chain([("shipped", SHIPPED)]);
         for (file, text) in texts {
             let table: Table = toml::from_str(text)
                 .map_err(|error| Problem::new("", format!("{file}: {}", error.message())))?;
             for rule in table.rule {
                 classes.push(rule.class(file, text)?);
-                rule.check_pattern(file, text)?;
+                check_pattern(file, text, &rule.pattern)?;
                 patterns.push(rule.pattern.into_inner());
             }
+            for rule in table.frame {
+                purposes.push(rule.purpose(file, text)?);
+                check_pattern(file, text, &rule.pattern)?;
+                frame_patterns.push(rule.pattern.into_inner());
+            }
         }
-        let patterns = RegexSetBuilder::new(&patterns)
-            .case_insensitive(true)
-            .size_limit(1 << 26)
-            .build()
-            .map_err(|error| Problem::new("", format!("{file}: {error}")))?;
-        Ok(Self { patterns, classes })
+        let set = |patterns: &[String]| {
+            RegexSetBuilder::new(patterns)
+                .case_insensitive(true)
+                .size_limit(1 << 26)
+                .build()
+                .map_err(|error| Problem::new("", format!("{file}: {error}")))
+        };
+        let (patterns, frame_patterns) = (set(&patterns)?, set(&frame_patterns)?);
+        Ok(Self { patterns, classes, frame_patterns, purposes })
     }
 
     /// What a kernel of this name is.
@@ -87,6 +117,22 @@ impl Classes {
             Some(rule) => self.classes[rule],
             None => KernelClass { class: Class::OtherKernel, operation: None },
         }
+    }
+
+    /// What a frame of this name is for, where a rule says it.
+    pub fn purpose(&self, name: &str) -> Option<FramePurpose> {
+        let first = self.frame_patterns.matches(name).iter().next();
+        first.map(|rule| self.purposes[rule])
+    }
+}
+
+impl FrameRule {
+    fn purpose(&self, file: &str, text: &str) -> Result<FramePurpose, Problem> {
+        let name = self.purpose.get_ref();
+        PURPOSES.iter().find(|known| known.0 == name).map(|known| known.1).ok_or_else(|| {
+            let names = PURPOSES.map(|known| known.0).join(", ");
+            wrong(file, text, &self.purpose, &format!("no purpose `{name}`; there are {names}"))
+        })
     }
 }
 
@@ -113,17 +159,14 @@ impl Rule {
         }
         Ok(KernelClass { class, operation: known })
     }
+}
 
-    fn check_pattern(&self, file: &str, text: &str) -> Result<(), Problem> {
-        match regex::Regex::new(self.pattern.get_ref()) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let last = error.to_string();
-                let last = last.lines().last().unwrap_or("not a pattern").to_owned();
-                Err(wrong(file, text, &self.pattern, &last))
-            }
-        }
-    }
+fn check_pattern(file: &str, text: &str, pattern: &Spanned<String>) -> Result<(), Problem> {
+    regex::Regex::new(pattern.get_ref()).map(|_| ()).map_err(|error| {
+        let last = error.to_string();
+        let last = last.lines().last().unwrap_or("not a pattern").to_owned();
+        wrong(file, text, pattern, &last)
+    })
 }
 
 /// A problem with the line of a value.
@@ -162,6 +205,36 @@ mod tests {
         let classes = Classes::with("own.toml", own).unwrap();
         assert_eq!(classes.class("my_very_own").class, Class::Communication(Axis::Unstated));
         assert_eq!(classes.class("volta_sgemm_64x64_nt").class, Class::Gemm);
+    }
+
+    #[test]
+    fn frames_that_load_data_enclose_or_belong_to_a_library_are_known() {
+        let classes = Classes::shipped();
+        for (name, purpose) in [
+            ("enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", "data_loading"),
+            ("torch/utils/data/dataloader.py(630): __next__", "data_loading"),
+            ("train.py(40): get_batch", "data_loading"),
+            ("Optimizer.step#SGD.step", "range"),
+            ("ProfilerStep#7", "range"),
+            ("torch/nn/modules/module.py(1500): _call_impl", "library"),
+            ("<built-in method conv2d of type object at 0x7f>", "library"),
+            ("train.py(52): train", ""),
+            ("aten::cudnn_batch_norm", ""),
+        ] {
+            let expected = PURPOSES.iter().find(|known| known.0 == purpose).map(|known| known.1);
+            assert_eq!(classes.purpose(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_ones_own_may_say_what_loads_data_and_nothing_else() {
+        let own = "[[frame]]\npurpose = \"data_loading\"\npattern = '^feed_me$'\n";
+        let classes = Classes::with("own.toml", own).unwrap();
+        assert_eq!(classes.purpose("feed_me"), Some(FramePurpose::DataLoading));
+        assert_eq!(classes.class("volta_sgemm_64x64_nt").class, Class::Gemm);
+        let wrong = own.replace("data_loading", "loading");
+        let message = Classes::with("own.toml", &wrong).unwrap_err().to_string();
+        assert!(message.contains("own.toml:2: no purpose `loading`; there are"), "{message}");
     }
 
     #[test]

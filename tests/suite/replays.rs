@@ -6,7 +6,8 @@ use proptest::test_runner::RngSeed;
 
 use crate::made::{LATENCY, Made, made, made_rank};
 use stepcast::explore::what_if::{Change, apply};
-use stepcast::replay::{Replay, prepare, run};
+use stepcast::program::Stream;
+use stepcast::replay::{Replay, judge, prepare, run};
 use stepcast::spec::DataSources;
 use stepcast::timeline::SpanId;
 use stepcast::trace::{DeviceKind, Recording, join};
@@ -45,6 +46,22 @@ fn time_of(recording: &Recording, replay: &Replay, name: &str) -> (u64, u64) {
     found[0]
 }
 
+#[test]
+fn more_streams_than_the_engine_tells_apart_are_replayed_as_one_and_that_is_told() {
+    let count = Stream::RECORDED_COUNT as i64 + 3;
+    let recording = made(|made| {
+        (0..count).for_each(|stream| {
+            made.kernel_of(1, 9 * stream, "kernel", stream, (9 * stream + 5, 9 * stream + 6));
+        });
+    });
+    let replay = replayed(&recording);
+    assert_eq!(replay.times.iter().flatten().count(), count as usize);
+    assert_eq!(
+        replay.warnings,
+        ["a rank has 65527 streams; all beyond the first 65523 are replayed as one"]
+    );
+}
+
 /// `first` runs 5-305; `second`, launched at 7 on another stream, begins when it is done.
 fn one_stream_after_another(is_stated: bool) -> Recording {
     made(|made| {
@@ -77,6 +94,75 @@ fn a_wait_that_must_have_been_is_kept_and_counted_as_inferred() {
     assert_eq!(time_of(&recording, &faster, "second"), (155, 255));
 }
 
+/// `first` runs 5-305 and fills the device; `second`, launched at 7 on another stream, begins at
+/// `start` and runs until 405.
+fn beside_a_kernel_that_fills_the_device(start: i64) -> Recording {
+    made(|made| {
+        made.kernel(0, "first", (5, 305));
+        made.kernel_of(1, 7, "second", 9, (start, 405));
+    })
+}
+
+#[test]
+fn work_that_begins_as_other_work_ends_waited_for_its_room() {
+    let recording = beside_a_kernel_that_fills_the_device(290);
+    let replay = replayed(&recording);
+    assert_eq!(replay.guesses.inferred_waits, 1);
+    assert_eq!(replay.ranks[0].window.unexplained_us, 0.0);
+    // Beside the last blocks of the other it is taken not to have run: it ends when it did.
+    assert_eq!(time_of(&recording, &replay, "second"), (305, 405));
+    let faster = changed(&recording, "scale kernels name=first time=0.5");
+    assert_eq!(time_of(&recording, &faster, "second"), (155, 255));
+}
+
+#[test]
+fn work_that_begins_in_the_midst_of_other_work_did_not_wait_for_it() {
+    let recording = beside_a_kernel_that_fills_the_device(205);
+    let replay = replayed(&recording);
+    assert_eq!(replay.guesses.inferred_waits, 0);
+    assert!(replay.ranks[0].window.unexplained_us > 180.0, "{:?}", replay.ranks[0].window);
+    // Nobody knows why it was late, so it stays so.
+    assert_eq!(time_of(&recording, &replay, "second"), (205, 405));
+    let faster = changed(&recording, "scale kernels name=first time=0.5");
+    assert_eq!(time_of(&recording, &faster, "second"), (205, 405));
+}
+
+/// On one stream `a` runs 5-105 and `second`, launched at 7, follows; on another `thief`, launched
+/// at 50 and so later, runs 55-300.
+#[test]
+fn work_launched_later_may_take_the_room_first() {
+    let recording = made(|made| {
+        made.kernel_of(1, 0, "a", 9, (5, 105));
+        made.kernel_of(1, 7, "second", 9, (305, 405));
+        made.kernel_of(2, 50, "thief", 10, (55, 300));
+    });
+    let replay = replayed(&recording);
+    assert_eq!((replay.guesses.inferred_waits, replay.guesses.waits_for_room), (0, 1));
+    assert_eq!(replay.ranks[0].window.unexplained_us, 0.0);
+    assert_eq!(time_of(&recording, &replay, "second"), (305, 405));
+    // It is no order: `second` would not wait for the other, only as long as it did.
+    let slower = changed(&recording, "scale kernels name=thief time=10");
+    assert_eq!(time_of(&recording, &slower, "second"), (305, 405));
+}
+
+/// `second`, launched at 7 on a stream of its own, needs what `first` computes until 305, and then
+/// room that `next`, behind `first` and launched later, holds until 505.
+#[test]
+fn a_result_and_then_room_are_two_causes() {
+    let recording = made(|made| {
+        made.kernel(0, "first", (5, 305));
+        made.kernel_of(1, 7, "second", 9, (505, 605));
+        made.kernel(20, "next", (305, 505));
+    });
+    let replay = replayed(&recording);
+    assert_eq!((replay.guesses.inferred_waits, replay.guesses.waits_for_room), (1, 1));
+    assert_eq!(replay.ranks[0].window.unexplained_us, 0.0);
+    assert_eq!(time_of(&recording, &replay, "second"), (505, 605));
+    // 300 becomes 30: it goes on at 5 + 30, and 200 for the room.
+    let faster = changed(&recording, "scale kernels name=first time=0.1");
+    assert_eq!(time_of(&recording, &faster, "second"), (235, 335));
+}
+
 /// The last kernel is launched on an idle stream at 2000 and starts `late` after it could.
 fn with_a_late_start(late: i64) -> Recording {
     made(|made| {
@@ -98,6 +184,16 @@ fn a_start_without_a_cause_is_unexplained_by_as_much_as_it_is_late() {
     let warning = &replay.warnings[0];
     assert!(warning.starts_with("rank 0: 12.5 % of the time"), "{warning}");
     assert!(warning.contains("`late` at 2305 us by 300 us"), "{warning}");
+}
+
+#[test]
+fn a_start_without_a_cause_stays_late_and_it_is_told_how_it_would_go_otherwise() {
+    let recording = with_a_late_start(300);
+    let replay = judge(&prepare(&recording)).expect("it ends");
+    assert_eq!(time_of(&recording, &replay, "late"), (2305, 2405));
+    let window = &replay.ranks[0].window;
+    assert!((window.replayed_us - 2400.0).abs() < 1e-6, "{window:?}");
+    assert!((window.punctual_us.expect("asked for") - 2100.0).abs() < 1e-6, "{window:?}");
 }
 
 #[test]

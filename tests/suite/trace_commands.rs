@@ -1,6 +1,8 @@
 //! `stepcast trace` as a user meets it: answers, and one clear message for what is wrong.
 
 use assert_cmd::Command;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -16,6 +18,21 @@ const TRACE: &str = r#"{"schemaVersion":1,"traceEvents":[
 {"ph":"X","cat":"cuda_runtime","name":"cudaLaunchKernel","pid":9,"tid":4,"ts":116,"dur":2,
  "args":{"correlation":3}},
 {"ph":"X","cat":"kernel","name":"volta_sgemm","pid":0,"tid":7,"ts":121,"dur":100,
+ "args":{"device":0,"stream":7,"correlation":3}}]}"#;
+
+/// A step in which the device waits for data, and the next.
+const LOADS: &str = r#"{"schemaVersion":1,"traceEvents":[
+{"ph":"X","cat":"user_annotation","name":"ProfilerStep#1","pid":9,"tid":4,"ts":0,"dur":1000,"args":{}},
+{"ph":"X","cat":"user_annotation","name":"ProfilerStep#2","pid":9,"tid":4,"ts":1000,"dur":500,"args":{}},
+{"ph":"X","cat":"cuda_runtime","name":"cudaLaunchKernel","pid":9,"tid":4,"ts":1,"dur":2,
+ "args":{"correlation":1}},
+{"ph":"X","cat":"kernel","name":"volta_sgemm","pid":0,"tid":7,"ts":5,"dur":100,
+ "args":{"device":0,"stream":7,"correlation":1}},
+{"ph":"X","cat":"user_annotation","name":"enumerate(DataLoader)#_Iter.__next__","pid":9,"tid":4,
+ "ts":20,"dur":900,"args":{}},
+{"ph":"X","cat":"cuda_runtime","name":"cudaLaunchKernel","pid":9,"tid":4,"ts":1006,"dur":2,
+ "args":{"correlation":3}},
+{"ph":"X","cat":"kernel","name":"volta_sgemm","pid":0,"tid":7,"ts":1011,"dur":100,
  "args":{"device":0,"stream":7,"correlation":3}}]}"#;
 
 fn workplace() -> TempDir {
@@ -153,5 +170,57 @@ fn replayed_and_edited_timelines_are_written_the_same_every_time() {
         let (one, other) = (write(command, needed), write(command, needed));
         assert_eq!(one, other);
         assert!(String::from_utf8(one).unwrap().contains("volta_sgemm"));
+    }
+}
+
+/// Names of all keys of a document, but for those below `left_out`, which are reasons.
+fn keys(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                found.insert(key.clone());
+                if key != "left_out" {
+                    keys(value, found);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_of_their_json_is_on_the_page() {
+    let page = include_str!("../../docs/trace-json.md");
+    let folder = workplace();
+    fs::write(folder.path().join("loads.json"), LOADS).unwrap();
+    let change = ["good.json", "--change", "remove sync"];
+    let commands: [(&str, &str, &[&str]); 6] = [
+        ("trace", "summarize", &["good.json", "loads.json"]),
+        ("trace", "diff", &["good.json", "good.json"]),
+        ("trace", "replay", &["good.json"]),
+        ("trace", "diagnose", &["loads.json"]),
+        ("trace", "what-if", &change),
+        ("calibrate", "trace", &["good.json", "--gpu", "h100-sxm-80gb"]),
+    ];
+    for (command, second, arguments) in commands {
+        let title = format!("## `stepcast {command} {second} --format json`");
+        let section = page.split("\n## ").find(|it| title.ends_with(it.lines().next().unwrap()));
+        let section = section.unwrap_or_else(|| panic!("no section {title}"));
+        let output = Command::cargo_bin("stepcast")
+            .unwrap()
+            .current_dir(folder.path())
+            .args([command, second])
+            .args(arguments)
+            .args(["--format", "json"])
+            .output()
+            .unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).expect(second);
+        assert_eq!(document["schema_version"], 1, "{second}");
+        let mut found = BTreeSet::new();
+        keys(&document, &mut found);
+        let missing: Vec<_> =
+            found.iter().filter(|key| !section.contains(&format!("`{key}`"))).collect();
+        assert_eq!(missing, Vec::<&String>::new(), "{second}");
     }
 }

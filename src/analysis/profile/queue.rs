@@ -4,9 +4,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::Work;
-use super::host::HostProfile;
 use crate::timeline::{Call, Lane};
-use crate::units::Picoseconds;
+use crate::units::{Instant, Picoseconds};
 
 /// Launches that a channel to a device takes before a further one waits: observed to be 1024 on
 /// CUDA (Holistic Trace Analysis, "queue length"); a launch that many deep is near that.
@@ -15,10 +14,13 @@ const DEEP: u64 = 900;
 /// A launch that takes so many times the median was held up.
 const HELD_UP_TIMES: u64 = 10;
 
-/// Work that was launched and had not begun, on the stream on which it was most.
+/// Bins of a series of depths at most.
+const BINS: u64 = 512;
+
+/// Work of a stream that was launched and had not begun.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct QueueProfile {
-    /// Stream with the deepest queue.
+    /// The stream.
     pub stream: Option<String>,
     /// Most launches at a time that had not begun.
     pub max: u64,
@@ -34,6 +36,21 @@ pub struct QueueProfile {
     pub held_up: Picoseconds,
 }
 
+/// Depth of a queue over time, in bins of equal length.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct QueueSeries {
+    /// Start of the first bin, since the start of the timeline.
+    #[serde(rename = "start_us")]
+    pub start: Picoseconds,
+    /// Length of a bin.
+    #[serde(rename = "bin_us")]
+    pub bin: Picoseconds,
+    /// Least depth in each bin.
+    pub min: Vec<u64>,
+    /// Most depth in each bin.
+    pub max: Vec<u64>,
+}
+
 /// Depth over time: changes in order.
 #[derive(Default)]
 struct Depth {
@@ -43,18 +60,26 @@ struct Depth {
     launches: Vec<(u64, u64)>,
 }
 
-impl QueueProfile {
-    pub(super) fn of(work: &Work<'_>) -> Self {
-        let median = HostProfile::of(work).launch_median.ps();
-        let deepest = depths(work)
-            .into_iter()
-            .map(|(lane, depth)| (lane, depth.profile(median)))
-            .max_by_key(|(lane, profile)| (profile.max, std::cmp::Reverse(*lane)));
-        let Some((lane, profile)) = deepest else { return Self::default() };
-        let named = work.timeline.lane_names.iter().find(|it| it.0 == work.process && it.1 == lane);
-        let name = named.map(|it| work.timeline.labels.name(it.2).to_owned());
-        Self { stream: name, ..profile }
-    }
+/// The queue of each stream on which work was launched, and its depth over time.
+pub(super) fn queues(work: &Work<'_>, median: Picoseconds) -> BTreeMap<Lane, Queue> {
+    let profile = |(lane, mut depth): (Lane, Depth)| {
+        depth.changes.sort_unstable();
+        depth.launches.sort_unstable();
+        let stream = work.lane_name(lane).map(str::to_owned);
+        let profile = QueueProfile { stream, ..depth.profile(median.ps()) };
+        (lane, (profile, depth.series()))
+    };
+    depths(work).into_iter().map(profile).collect()
+}
+
+/// A queue and its depth over time.
+pub(super) type Queue = (QueueProfile, QueueSeries);
+
+/// That of the stream with the deepest.
+pub(super) fn deepest(queues: &BTreeMap<Lane, Queue>) -> QueueProfile {
+    let deepest =
+        queues.iter().max_by_key(|(lane, queue)| (queue.0.max, std::cmp::Reverse(**lane)));
+    deepest.map_or_else(QueueProfile::default, |(_, queue)| queue.0.clone())
 }
 
 /// Launches by stream. Of the many kernels of a graph the first to begin counts.
@@ -81,9 +106,8 @@ fn depths(work: &Work<'_>) -> BTreeMap<Lane, Depth> {
 }
 
 impl Depth {
-    fn profile(mut self, median: u64) -> QueueProfile {
-        self.changes.sort_unstable();
-        self.launches.sort_unstable();
+    /// Of changes and launches in order.
+    fn profile(&self, median: u64) -> QueueProfile {
         let mut profile = QueueProfile::default();
         let (mut depth, mut area, mut last) = (0_u64, 0_u128, None);
         let mut launches = self.launches.iter().peekable();
@@ -112,5 +136,38 @@ impl Depth {
         let length = last.map_or(0, |last| last - first);
         profile.mean = if length == 0 { 0.0 } else { area as f64 / length as f64 };
         profile
+    }
+
+    /// Least and most depth by bin, of changes in order.
+    fn series(&self) -> QueueSeries {
+        let Some((&(first, _), &(last, _))) = self.changes.first().zip(self.changes.last()) else {
+            return QueueSeries::default();
+        };
+        let bin = (last - first).div_ceil(BINS).max(1);
+        let count = (last - first).div_ceil(bin).max(1) as usize;
+        let (mut min, mut max) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut changes = self.changes.iter().peekable();
+        let mut depth = 0_u64;
+        for number in 1..=count as u64 {
+            let end = first + number * bin;
+            let (mut least, mut most) = (None, None);
+            loop {
+                // All changes of a moment together: what is between them never was.
+                let next = changes.peek().map(|change| change.0).filter(|&at| at < end);
+                let is_before = next.is_none_or(|at| at > end - bin);
+                if is_before {
+                    least = Some(least.map_or(depth, |least: u64| least.min(depth)));
+                    most = Some(most.map_or(depth, |most: u64| most.max(depth)));
+                }
+                let Some(at) = next else { break };
+                while let Some((_, change)) = changes.next_if(|change| change.0 == at) {
+                    depth = depth.saturating_add_signed(i64::from(*change));
+                }
+            }
+            min.push(least.unwrap_or(depth));
+            max.push(most.unwrap_or(depth));
+        }
+        let start = Picoseconds::between(Instant::START, Instant::from_ps(first));
+        QueueSeries { start, bin: Picoseconds::new(bin), min, max }
     }
 }

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::slow::occupancy_slow;
+use super::slow::{idle_slow, occupancy_slow};
 use super::*;
-use crate::timeline::{Arrow, Call, Lane, Meeting, Process, Span, StepMark};
+use crate::timeline::{
+    Arrow, Call, Frame, FrameKind, FramePurpose, Lane, Meeting, Process, Span, StepMark,
+};
 use crate::units::{Bytes, Instant, Picoseconds};
 use crate::work::{Axis, Class};
 
@@ -75,11 +77,12 @@ fn idle_time_is_told_apart_by_what_the_launching_thread_did() {
     let rank = only(&timeline);
     // 10..25: 10..14 in the synchronisation, 16..19 in the allocation, launched at 22; 31..40.
     let expected = IdleTime {
-        launch: ps(22 - 10 - 4 - 3),
+        after_synchronization: ps(22 - 10 - 4 - 3),
         synchronization: ps(4),
         allocation: ps(3),
-        device: ps(3),
+        latency: ps(3),
         unknown: ps(9),
+        ..IdleTime::default()
     };
     assert_eq!(rank.idle_causes, expected);
     assert_eq!(rank.idle_causes.total(), rank.occupancy.idle);
@@ -100,6 +103,48 @@ fn the_queue_is_what_was_launched_and_has_not_begun() {
     // One from 0, two from 1, three from 2 to 10, two to 20, one to 30: 1 + 2 + 24 + 20 + 10.
     assert_eq!((queue.max, queue.mean), (3, 57.0 / 30.0));
     assert_eq!((queue.deep, queue.held_up_launches), (ps(0), 0));
+    // Thirty bins of a picosecond.
+    let series = only(&timeline).streams.remove(0).queue_depth;
+    assert_eq!((series.start, series.bin, series.max.len()), (ps(0), ps(1), 30));
+    assert_eq!((series.max[..3].to_vec(), series.max[9], series.max[10]), (vec![1, 2, 3], 3, 2));
+    assert_eq!(series.min, series.max);
+}
+
+#[test]
+fn a_series_of_depths_is_bounded_and_keeps_its_extremes() {
+    let mut timeline = world(1);
+    for at in 0..2000 {
+        let by = call(&mut timeline, "cudaLaunchKernel", Call::Launch, 10 * at, 10 * at + 1);
+        kernel(&mut timeline, Some(by), Class::Gemm, 10 * at + 5, 10 * at + 6);
+    }
+    let deep = call(&mut timeline, "cudaLaunchKernel", Call::Launch, 7_001, 7_002);
+    kernel(&mut timeline, Some(deep), Class::Gemm, 7_009, 7_010);
+    let series = only(&timeline).streams.remove(0).queue_depth;
+    // 19,995 ps in bins of 40: four launches in each, never two at a time but in bin 175.
+    assert_eq!((series.bin, series.max.len(), series.min.len()), (ps(40), 500, 500));
+    assert!(series.min.iter().all(|depth| *depth == 0));
+    assert!((0..).zip(&series.max).all(|(bin, depth)| *depth == if bin == 175 { 2 } else { 1 }));
+}
+
+#[test]
+fn a_stream_that_is_idle_beside_a_busy_one_is_told() {
+    let mut timeline = world(1);
+    let first = call(&mut timeline, "cudaLaunchKernel", Call::Launch, 0, 1);
+    let second = call(&mut timeline, "cudaLaunchKernel", Call::Launch, 1, 2);
+    let third = call(&mut timeline, "cudaLaunchKernel", Call::Launch, 20, 23);
+    for (by, stream, start, end) in [(first, 0, 2, 10), (second, 1, 3, 40), (third, 0, 25, 30)] {
+        let one = span(0, Lane::Stream(stream), Class::Gemm, start, start, end);
+        let to = push(&mut timeline, "gemm", one);
+        timeline.arrows.push(Arrow { from: by, to });
+    }
+    let rank = only(&timeline);
+    assert_eq!(rank.occupancy.idle, ps(0));
+    let stream = &rank.streams[0];
+    assert_eq!((stream.gpu_events, stream.window, stream.busy), (2, ps(28), ps(13)));
+    // Idle 10..25: launched at 23.
+    let causes = (stream.idle_causes.launch, stream.idle_causes.latency);
+    assert_eq!((stream.idle, causes), (ps(15), (ps(13), ps(2))));
+    assert_eq!(rank.streams[1].idle, ps(0));
 }
 
 #[test]
@@ -191,19 +236,84 @@ proptest! {
     }
 
     #[test]
-    fn causes_of_idle_time_sum_to_it(work in any_work(), host in any_work()) {
-        let mut timeline = world(1);
-        for (index, one) in host.iter().enumerate() {
-            let kinds = [Call::Launch, Call::SynchronizeStream, Call::Allocate, Call::Copy];
-            call(&mut timeline, "call", kinds[index % 4], one.start.ps(), one.end.ps());
-        }
-        for (index, one) in work.into_iter().enumerate() {
-            let to = push(&mut timeline, "kernel", one);
-            if index < host.len() {
-                timeline.arrows.push(Arrow { from: SpanId(index as u32), to });
-            }
+    fn causes_of_idle_time_are_those_of_each_moment_and_sum_to_it(
+        work in any_work(),
+        calls in any_calls(),
+        frames in any_frames(),
+    ) {
+        let timeline = idle_world(work, &calls, &frames);
+        let slow = idle_slow(&timeline, TICK, 90);
+        let stretches = idle_stretches(&timeline);
+        for (tick, expected) in (0..).zip(&slow) {
+            let at = tick * TICK;
+            let here = stretches.iter().filter(|one| one.start.ps() <= at && at < one.end.ps());
+            let found: Vec<Cause> = here.map(|one| one.cause).collect();
+            prop_assert_eq!(found, expected.iter().copied().collect::<Vec<_>>(), "at {}", tick);
         }
         let rank = only(&timeline);
         prop_assert_eq!(rank.idle_causes.total(), rank.occupancy.idle);
+        for stream in &rank.streams {
+            prop_assert_eq!(stream.idle_causes.total(), stream.idle);
+        }
     }
+}
+
+/// 0.4 ms: three of them are more than the millisecond from which on a host does something else.
+const TICK: u64 = 400_000_000;
+
+/// Calls: thread, kind, start, length, and which work one launches.
+type AnyCall = (u32, usize, u64, u64, usize);
+
+fn any_calls() -> impl Strategy<Value = Vec<AnyCall>> {
+    proptest::collection::vec((0..2_u32, 0..6_usize, 0..70_u64, 0..6_u64, 0..25_usize), 0..20)
+}
+
+/// Frames: thread, purpose, kind, start, length.
+type AnyFrame = (u32, usize, bool, u64, u64);
+
+fn any_frames() -> impl Strategy<Value = Vec<AnyFrame>> {
+    let one = (0..2_u32, 0..4_usize, any::<bool>(), 0..70_u64, 0..9_u64);
+    proptest::collection::vec(one, 0..12)
+}
+
+fn idle_world(work: Vec<Span>, calls: &[AnyCall], frames: &[AnyFrame]) -> Timeline {
+    let mut timeline = world(1);
+    let at = |tick: u64| Instant::from_ps(tick * TICK);
+    for one in work {
+        let [start, end, ready] = [one.start, one.end, one.ready].map(|it| at(it.ps()));
+        push(&mut timeline, "work", Span { start, end, ready, launched: ready, ..one });
+    }
+    let works = timeline.spans.len();
+    let mut launched = std::collections::BTreeSet::new();
+    for &(thread, kind, start, length, work) in calls {
+        let kinds = [
+            Call::Launch,
+            Call::Copy,
+            Call::SynchronizeStream,
+            Call::Allocate,
+            Call::Free,
+            Call::Other,
+        ];
+        let host = span(0, Lane::Thread(thread), Class::Host, 0, 0, 0);
+        let (start, end) = (at(start), at(start + length));
+        let call = Span { start, end, ready: start, launched: start, ..host };
+        let from = push(&mut timeline, "call", Span { call: Some(kinds[kind]), ..call });
+        if work < works && kinds[kind].puts_work() && launched.insert(work) {
+            timeline.arrows.push(Arrow { from, to: SpanId(work as u32) });
+        }
+    }
+    for &(thread, purpose, is_operator, start, length) in frames {
+        let purposes = [
+            None,
+            Some(FramePurpose::DataLoading),
+            Some(FramePurpose::Range),
+            Some(FramePurpose::Library),
+        ];
+        let kind = if is_operator { FrameKind::Operator } else { FrameKind::Python };
+        let (purpose, label) = (purposes[purpose], timeline.labels.intern("frame"));
+        let (start, end) = (at(start), at(start + length));
+        timeline.frames.push(Frame { process: 0, thread, kind, purpose, start, end, label });
+    }
+    timeline.frames.sort_by_key(|frame| (frame.thread, frame.start, std::cmp::Reverse(frame.end)));
+    timeline
 }

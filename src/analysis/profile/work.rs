@@ -1,6 +1,6 @@
 //! Spans by process, and which call launched what.
 
-use crate::timeline::{Span, StepMark, Timeline};
+use crate::timeline::{Frame, Lane, Span, StepMark, Timeline};
 
 /// What one process did.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub(in crate::analysis) struct Work<'a> {
     pub(in crate::analysis) device: Vec<(u32, &'a Span)>,
     /// Calls of its host by start.
     pub(in crate::analysis) calls: Vec<(u32, &'a Span)>,
+    /// What its threads were inside of.
+    pub(in crate::analysis) frames: &'a [Frame],
     /// Steps that are marked, by start.
     pub(in crate::analysis) steps: Vec<StepMark>,
     /// Device work that was launched by a call, `(call, work)` as indices of spans, by call.
@@ -27,6 +29,7 @@ pub(in crate::analysis) fn works(timeline: &Timeline) -> Vec<Work<'_>> {
         process,
         device: Vec::new(),
         calls: Vec::new(),
+        frames: frames_of(timeline, process),
         steps: Vec::new(),
         launches: Vec::new(),
         launched_by: Vec::new(),
@@ -65,6 +68,13 @@ pub(in crate::analysis) fn works(timeline: &Timeline) -> Vec<Work<'_>> {
     works
 }
 
+/// Frames of a process; they are in order of processes.
+fn frames_of(timeline: &Timeline, process: u32) -> &[Frame] {
+    let from = timeline.frames.partition_point(|frame| frame.process < process);
+    let count = timeline.frames[from..].partition_point(|frame| frame.process == process);
+    &timeline.frames[from..from + count]
+}
+
 impl<'a> Work<'a> {
     /// Work of the device, by start.
     pub(in crate::analysis) fn device(&self) -> impl Iterator<Item = &'a Span> + Clone {
@@ -74,6 +84,13 @@ impl<'a> Work<'a> {
     /// Name of a span.
     pub(in crate::analysis) fn name(&self, span: &Span) -> &'a str {
         self.timeline.labels.name(span.label)
+    }
+
+    /// Name of a lane, where the recording gives one.
+    pub(in crate::analysis) fn lane_name(&self, lane: Lane) -> Option<&'a str> {
+        let named = self.timeline.lane_names.iter();
+        let named = named.filter(|it| (it.0, it.1) == (self.process, lane));
+        named.map(|it| self.timeline.labels.name(it.2)).next()
     }
 
     /// The call that launched device work.

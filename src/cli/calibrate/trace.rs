@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stepcast::calibrate::{Extract, ExtractOptions, extract};
+use stepcast::report::json::write_versioned;
 use stepcast::trace::join;
 
 use crate::cli::trace::open::{Keep, TraceFiles};
@@ -54,7 +55,11 @@ pub(super) fn run(args: &TraceArgs, context: &Context) -> anyhow::Result<ExitCod
         }
     }
     output::print(&match context.format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&found)?),
+        Format::Json => {
+            let mut text = Vec::new();
+            write_versioned(&found, &mut text)?;
+            String::from_utf8(text)?
+        }
         Format::Csv => found.sheets.iter().map(|sheet| sheet.csv() + "\n").collect(),
         Format::Text => text(&found),
     })?;

@@ -30,7 +30,7 @@ pub(crate) struct DiffArgs {
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let open = |path: &PathBuf| {
         let files = TraceFiles { files: vec![path.clone()], kernels: args.kernels.clone() };
-        files.open_job(Keep::default(), context)
+        files.open_job(Keep { frames: true, shapes: false }, context)
     };
     let (before, after) = (open(&args.before)?, open(&args.after)?);
     let difference = difference(&before.timeline, &after.timeline);

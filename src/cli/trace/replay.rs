@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use stepcast::replay::{prepare, run as replay};
+use stepcast::replay::{judge, prepare};
 use stepcast::report::replay::{Retold, write_csv, write_json, write_text};
 
 use super::open::{Keep, TraceFiles};
@@ -22,7 +22,7 @@ pub(crate) struct ReplayArgs {
 /// Replays and prints.
 pub(crate) fn run(args: &ReplayArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let recording = args.files.open_job(Keep::default(), context)?;
-    let replayed = replay(&prepare(&recording))?;
+    let replayed = judge(&prepare(&recording))?;
     if let Some(path) = &args.trace {
         simulate::write_trace(path, &replayed.timeline)?;
     }

@@ -27,7 +27,7 @@ pub(crate) struct SummarizeArgs {
 
 /// Summarises and prints.
 pub(crate) fn run(args: &SummarizeArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let keep = Keep { frames: args.trace.is_some(), shapes: false };
+    let keep = Keep { frames: true, shapes: false };
     let recordings = together(args.files.open(keep, context)?, context)?;
     if let Some(path) = &args.trace {
         match recordings.as_slice() {

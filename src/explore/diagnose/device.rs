@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::gaps::computes;
 use super::suspicion::{Suspicion, evidence, short_name, us};
 use crate::analysis::{Intervals, SlowdownCause};
 use crate::explore::what_if::beside_communication;
@@ -31,6 +30,11 @@ pub(super) fn suspicions(recording: &Recording) -> Vec<Suspicion> {
     found.extend(small_kernels(recording));
     found.extend(contention(recording));
     found
+}
+
+/// Whether a span computes.
+fn computes(span: &Span) -> bool {
+    !span.lane.is_host() && !matches!(span.class, Class::Communication(_) | Class::Copy)
 }
 
 fn ranks(recording: &Recording) -> f64 {

@@ -61,23 +61,6 @@ impl<'a> Frames<'a> {
         })
     }
 
-    /// The frames of a thread that touch a stretch, in order of their starts, the outer ones first.
-    pub(super) fn touching(
-        &self,
-        process: u32,
-        thread: u32,
-        from: Instant,
-        to: Instant,
-    ) -> impl Iterator<Item = &'a Frame> + '_ {
-        let mut around: Vec<&'a Frame> = self.around(process, thread, from).collect();
-        around.reverse();
-        let of_thread = self.threads.get(&(process, thread));
-        let of_thread = of_thread.map_or(&[][..], |&(first, last)| &self.frames[first..=last]);
-        let first = of_thread.partition_point(|frame| frame.start <= from);
-        let later = of_thread[first..].iter().take_while(move |frame| frame.start < to);
-        around.into_iter().chain(later)
-    }
-
     /// The innermost frame of a kind around a point in time.
     pub(super) fn innermost(
         &self,
@@ -102,7 +85,15 @@ mod tests {
             let label = timeline.labels.intern(name);
             let (start, end) = (Instant::from_ps(start), Instant::from_ps(end));
             let kind = FrameKind::Operator;
-            timeline.frames.push(Frame { process: 0, thread: 1, kind, start, end, label });
+            timeline.frames.push(Frame {
+                process: 0,
+                thread: 1,
+                kind,
+                purpose: None,
+                start,
+                end,
+                label,
+            });
         }
         let frames = Frames::of(&timeline);
         let name = |at| {

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::frames::Frames;
-use super::gaps::{Gap, Idle, loads_data};
 use super::suspicion::{Suspicion, evidence, exactly, python_line, us};
-use crate::analysis::{Clue, SlowdownCause};
-use crate::timeline::{FrameKind, SpanId};
+use crate::analysis::{Cause, Clue, IdleStretch, SlowdownCause};
+use crate::timeline::{FrameKind, FramePurpose, Lane, SpanId};
 use crate::trace::Recording;
 
 /// What is looked at.
 pub(super) struct Scene<'a> {
     pub(super) recording: &'a Recording,
     pub(super) frames: &'a Frames<'a>,
-    pub(super) gaps: &'a [Gap],
+    /// Stretches in which a device does nothing.
+    pub(super) gaps: &'a [IdleStretch],
 }
 
 /// Pieces of evidence that are shown.
@@ -25,20 +25,20 @@ impl Scene<'_> {
     }
 
     /// Time of some gaps, per rank.
-    fn time_us(&self, gaps: &[&Gap]) -> f64 {
+    fn time_us(&self, gaps: &[&IdleStretch]) -> f64 {
         gaps.iter().map(|gap| us(gap.end.ps() - gap.start.ps())).sum::<f64>() / self.ranks()
     }
 
-    fn of(&self, cause: Idle) -> Vec<&Gap> {
-        self.gaps.iter().filter(|gap| gap.cause == cause).collect()
+    fn of(&self, causes: &[Cause]) -> Vec<&IdleStretch> {
+        self.gaps.iter().filter(|gap| causes.contains(&gap.cause)).collect()
     }
 
     /// The longest gaps as evidence.
-    fn longest(&self, gaps: &[&Gap], what: impl Fn(&Gap) -> String) -> Vec<Clue> {
+    fn longest(&self, gaps: &[&IdleStretch], what: impl Fn(&IdleStretch) -> String) -> Vec<Clue> {
         let mut sorted = gaps.to_vec();
         sorted.sort_by_key(|gap| (std::cmp::Reverse(gap.end.ps() - gap.start.ps()), gap.start));
-        let place = |gap: &Gap| {
-            let thread = gap.thread?;
+        let place = |gap: &IdleStretch| {
+            let thread = thread(gap)?;
             python_line(self.recording, self.frames, (gap.process, thread), gap.at)
         };
         sorted
@@ -55,8 +55,8 @@ impl Scene<'_> {
     }
 
     /// The innermost operator, else annotation, around a call.
-    fn operator(&self, gap: &Gap, call: SpanId) -> Option<&str> {
-        let thread = gap.thread?;
+    fn operator(&self, gap: &IdleStretch, call: SpanId) -> Option<&str> {
+        let thread = thread(gap)?;
         let at = self.recording.timeline.spans[call.0 as usize].start;
         let find = |kind| self.frames.innermost(gap.process, thread, at, kind);
         let frame = find(FrameKind::Operator).or_else(|| find(FrameKind::Annotation))?;
@@ -64,10 +64,19 @@ impl Scene<'_> {
     }
 
     /// The outermost frame that loads data around the point of a gap.
-    fn loader(&self, gap: &Gap) -> Option<&str> {
+    fn loader(&self, gap: &IdleStretch) -> Option<&str> {
         let labels = &self.recording.timeline.labels;
-        let around = self.frames.around(gap.process, gap.thread?, gap.at);
-        around.map(|frame| labels.name(frame.label)).filter(|name| loads_data(name)).last()
+        let around = self.frames.around(gap.process, thread(gap)?, gap.at);
+        let loading = around.filter(|frame| frame.purpose == Some(FramePurpose::DataLoading));
+        loading.map(|frame| labels.name(frame.label)).last()
+    }
+}
+
+/// Number of the thread whose doing a stretch is.
+fn thread(gap: &IdleStretch) -> Option<u32> {
+    match gap.thread? {
+        Lane::Thread(thread) => Some(thread),
+        _ => None,
     }
 }
 
@@ -82,13 +91,13 @@ pub(super) fn suspicions(scene: &Scene<'_>) -> Vec<Suspicion> {
 }
 
 fn data_loading(scene: &Scene<'_>) -> Vec<Suspicion> {
-    let mut by_loader: BTreeMap<&str, Vec<&Gap>> = BTreeMap::new();
-    for gap in scene.of(Idle::DataLoading) {
+    let mut by_loader: BTreeMap<&str, Vec<&IdleStretch>> = BTreeMap::new();
+    for gap in scene.of(&[Cause::DataLoading]) {
         if let Some(loader) = scene.loader(gap) {
             by_loader.entry(loader).or_default().push(gap);
         }
     }
-    let suspicion = |(loader, gaps): (&str, Vec<&Gap>)| Suspicion {
+    let suspicion = |(loader, gaps): (&str, Vec<&IdleStretch>)| Suspicion {
         cause: SlowdownCause::DataLoading,
         what: format!("the device does nothing while the host is in `{loader}`"),
         found_us: scene.time_us(&gaps),
@@ -102,14 +111,16 @@ fn data_loading(scene: &Scene<'_>) -> Vec<Suspicion> {
 }
 
 fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
-    let mut by_call: BTreeMap<(&str, Option<&str>), Vec<&Gap>> = BTreeMap::new();
-    for gap in scene.of(Idle::Synchronized) {
+    let mut by_call: BTreeMap<(&str, Option<&str>), Vec<&IdleStretch>> = BTreeMap::new();
+    // What is behind the waiting and still late is its doing too.
+    let causes = [Cause::Synchronization, Cause::AfterSynchronization, Cause::Latency];
+    for gap in scene.of(&causes) {
         if let Some(call) = gap.call {
             let key = (scene.call_name(call), scene.operator(gap, call));
             by_call.entry(key).or_default().push(gap);
         }
     }
-    let suspicion = |((call, operator), gaps): ((&str, Option<&str>), Vec<&Gap>)| {
+    let suspicion = |((call, operator), gaps): ((&str, Option<&str>), Vec<&IdleStretch>)| {
         let inside = operator.map_or(String::new(), |name| format!(" in `{name}`"));
         let within = operator.map_or(String::new(), |it| format!(" within={}", exactly(it)));
         Suspicion {
@@ -131,7 +142,8 @@ fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
 }
 
 fn launch_bound(scene: &Scene<'_>) -> Option<Suspicion> {
-    let gaps = scene.of(Idle::Launching);
+    let mut gaps = scene.of(&[Cause::Launch, Cause::Latency]);
+    gaps.retain(|gap| gap.call.is_none());
     (!gaps.is_empty()).then(|| Suspicion {
         cause: SlowdownCause::LaunchBound,
         what: format!(
@@ -149,7 +161,7 @@ fn launch_bound(scene: &Scene<'_>) -> Option<Suspicion> {
 }
 
 fn host_work(scene: &Scene<'_>) -> Option<Suspicion> {
-    let gaps = scene.of(Idle::HostWork);
+    let gaps = scene.of(&[Cause::HostWork]);
     (!gaps.is_empty()).then(|| Suspicion {
         cause: SlowdownCause::HostWork,
         what: "the device does nothing while the host is outside of all operators".to_owned(),
@@ -163,7 +175,7 @@ fn host_work(scene: &Scene<'_>) -> Option<Suspicion> {
 }
 
 fn memory(scene: &Scene<'_>) -> Option<Suspicion> {
-    let gaps = scene.of(Idle::Allocation);
+    let gaps = scene.of(&[Cause::Allocation]);
     let mut names: Vec<&str> =
         gaps.iter().filter_map(|gap| Some(scene.call_name(gap.call?))).collect();
     names.sort_unstable();

@@ -2,7 +2,7 @@
 
 use super::frames::Frames;
 use crate::analysis::{Clue, SlowdownCause};
-use crate::timeline::{Frame, FrameKind, Span};
+use crate::timeline::{Frame, FrameKind, FramePurpose, Span};
 use crate::trace::Recording;
 use crate::units::Instant;
 
@@ -55,15 +55,14 @@ pub(super) fn python_line(
     (process, thread): (u32, u32),
     at: Instant,
 ) -> Option<String> {
-    // Functions of the framework itself tell less than the line that called them.
+    // Functions of a library tell less than the line that called them.
     let functions: Vec<&Frame> = frames
         .around(process, thread, at)
         .filter(|frame| frame.kind == FrameKind::Python)
         .collect();
     let name = |frame: &&Frame| recording.timeline.labels.name(frame.label);
     let is_own = |frame: &&&Frame| {
-        let name = name(frame);
-        name.contains(".py(") && !name.contains("torch/") && !name.contains("site-packages/")
+        name(frame).contains(".py(") && frame.purpose != Some(FramePurpose::Library)
     };
     functions.iter().find(is_own).or(functions.first()).map(|frame| name(frame).to_owned())
 }

@@ -183,7 +183,7 @@ impl<'b, 'a> ThreadBuilder<'b, 'a> {
         }
         let plan = self.plan;
         let device = plan.launches.works[work as usize];
-        let stream = Stream::Recorded(device.stream.min(u32::from(u16::MAX)) as u16);
+        let stream = Stream::recorded(device.stream);
         let waits: Vec<EventId> = plan.waits.of[work as usize]
             .iter()
             .map(|&waited| EventId(plan.event[waited as usize]))

@@ -1,5 +1,7 @@
 //! Names of kernels as people can read them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 /// A kernel's name in so many columns at most: without return type, parameters, namespaces and
 /// long template arguments; what is still too long is cut in its middle.
 pub fn short(name: &str, columns: usize) -> String {
@@ -11,6 +13,66 @@ pub fn short(name: &str, columns: usize) -> String {
     let fitting = [whole.clone()].into_iter().chain(shorter()).find(is_short);
     // What tells kernels of a template apart stands in its arguments, mostly at their front.
     fitting.unwrap_or_else(|| middle(&without_arguments(&whole, 2), columns))
+}
+
+/// Names of different kernels in so many columns at most each: where [`short`] would make them
+/// equal, with what tells them apart behind it.
+pub(super) fn distinct(names: &[&str], columns: usize) -> Vec<String> {
+    let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, name) in names.iter().enumerate() {
+        alike.entry(short(name, columns)).or_default().push(index);
+    }
+    let mut shortened = vec![String::new(); names.len()];
+    for (text, group) in alike {
+        let full: Vec<&str> = group.iter().map(|&index| names[index]).collect();
+        let plain: Vec<String> = full.iter().map(|name| cut_parameters(name)).collect();
+        let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
+        let own = apart(if is_told_apart(&plain) { &plain } else { &full });
+        for (index, own) in group.into_iter().zip(own) {
+            shortened[index] = if own.is_empty() {
+                text.clone()
+            } else {
+                let own = middle(own, columns / 2);
+                let left = columns.saturating_sub(own.chars().count() + 3);
+                format!("{} ({own})", short(names[index], left))
+            };
+        }
+    }
+    shortened
+}
+
+fn is_told_apart(texts: &[&str]) -> bool {
+    texts.iter().collect::<BTreeSet<_>>().len() == texts.len()
+}
+
+/// What is left of texts without the words that all begin and all end with.
+fn apart<'a>(texts: &[&'a str]) -> Vec<&'a str> {
+    let Some((first, others)) = texts.split_first() else { return Vec::new() };
+    if others.is_empty() {
+        return vec![""];
+    }
+    let least = texts.iter().map(|text| text.len()).min().unwrap_or(0);
+    let shared = |same: &dyn Fn(usize, &&str) -> bool, least: usize| {
+        (0..least).take_while(|&at| others.iter().all(|other| same(at, other))).count()
+    };
+    let bytes = first.as_bytes();
+    let ahead = shared(&|at, other| other.as_bytes()[at] == bytes[at], least);
+    let from_end = |text: &str, at: usize| text.as_bytes()[text.len() - 1 - at];
+    let behind = shared(&|at, other| from_end(other, at) == from_end(first, at), least - ahead);
+    let is_word = |letter: &char| letter.is_alphanumeric() || *letter == '_';
+    let own = |text: &&'a str| {
+        let (mut from, mut to) = (ahead, text.len() - behind);
+        while !text.is_char_boundary(from) {
+            from -= 1;
+        }
+        while !text.is_char_boundary(to) {
+            to += 1;
+        }
+        from -= text[..from].chars().rev().take_while(is_word).map(char::len_utf8).sum::<usize>();
+        to += text[to..].chars().take_while(is_word).map(char::len_utf8).sum::<usize>();
+        &text[from..to]
+    };
+    texts.iter().map(own).collect()
 }
 
 /// What stands before the parameter list that closes the name.
@@ -95,6 +157,27 @@ fn middle(name: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_would_be_alike_say_what_tells_them_apart() {
+        let names = [
+            "void cutlass::device_kernel<dpsk::cuda::m_grouped_fp8::GemmKernel>(int)",
+            "void cutlass::device_kernel<dpsk::cuda::fp8_acc::GemmKernel>(int)",
+            "void at::add<int>(int*)",
+            "Memset",
+        ];
+        let expected = [
+            "device_kernel<GemmKernel> (m_grouped_fp8)",
+            "device_kernel<GemmKernel> (fp8_acc)",
+            "add<int>",
+            "Memset",
+        ];
+        assert_eq!(distinct(&names, 50), expected);
+        assert_eq!(distinct(&["a::é", "b::é", "a::é"], 50), ["é (a)", "é (b)", "é (a)"]);
+        assert_eq!(distinct(&[], 50), Vec::<String>::new());
+        let narrow = distinct(&names, 20);
+        assert!(narrow.iter().all(|name| name.chars().count() <= 20), "{narrow:?}");
+    }
 
     #[test]
     fn long_names_keep_what_tells_kernels_apart() {

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::{Measured, name::short, title};
+use super::name::{distinct, short};
+use super::{Measured, title};
 use crate::analysis::{Cause, CollectiveProfile, RankProfile};
 use crate::report::Style;
 use crate::report::table::{bar, grouped, percent, table};
@@ -195,9 +196,10 @@ fn kernels(source: &Source, profile: &RankProfile, top: usize, style: Style) -> 
     let first = heading(&format!("Device work of {} by kind", title(source)), style);
     let mut text = format!("{first}{}", table(&header, &kinds, 2));
     let columns = style.width.saturating_sub(50).max(24);
-    let named = profile.kernels.iter().take(top);
-    let names: Vec<Vec<String>> =
-        named.map(|kernel| row(short(&kernel.name, columns), &kernel.time)).collect();
+    let listed = &profile.kernels[..top.min(profile.kernels.len())];
+    let full: Vec<&str> = listed.iter().map(|kernel| kernel.name.as_str()).collect();
+    let named = distinct(&full, columns).into_iter().zip(listed);
+    let names: Vec<Vec<String>> = named.map(|(name, kernel)| row(name, &kernel.time)).collect();
     if !names.is_empty() {
         text += &format!("\n{}{}", heading("By name", style), table(&header, &names, 2));
     }

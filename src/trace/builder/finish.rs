@@ -186,6 +186,7 @@ impl Builder<'_> {
                 process: process(frame.thread),
                 thread: frame.thread,
                 kind: frame.kind,
+                purpose: frame.purpose,
                 start: places.instant(frame.start_ns),
                 end: places.instant(frame.end_ns),
                 label: frame.label,

@@ -122,6 +122,7 @@ fn shapes_tell_kernels_of_one_name_and_grid_apart() {
             start: span.start,
             end: span.end,
             kind: crate::timeline::FrameKind::Operator,
+            purpose: None,
             label: span.label,
         });
         let size = if length(span) < 50_000_000 { 16 } else { 64 };

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::kernels::edit_steps;
-use crate::explore::diagnose::loads_data;
 use crate::explore::what_if::{Selection, Selector};
 use crate::program::Step;
 use crate::replay::{HostPlace, HostWork, Prepared};
-use crate::timeline::{FrameKind, SpanId};
+use crate::timeline::{FrameKind, FramePurpose, SpanId};
 use crate::units::{Instant, Seconds};
 
 /// Time between two launches below which it is that of dispatching them, where the recording has no
@@ -51,14 +50,13 @@ pub(super) fn scale(prepared: &mut Prepared<'_>, select: &Selector, factor: f64)
 pub(super) fn graph(prepared: &mut Prepared<'_>, selection: &Selection) -> u64 {
     let recording = prepared.recording;
     let launches: BTreeSet<SpanId> = recording.launched_by.iter().flatten().copied().collect();
-    let name = |label| recording.timeline.labels.name(label);
-    // Names with a number sign are steps, optimizers and loaders, which older recorders list among
-    // operators.
+    let ranges = [FramePurpose::DataLoading, FramePurpose::Range].map(Some);
     let operators = Selection::of_frames(recording, |frame| {
-        frame.kind == FrameKind::Operator && !name(frame.label).contains('#')
+        frame.kind == FrameKind::Operator && !ranges.contains(&frame.purpose)
     });
     // Transforms of data are operators too, and no graph holds them.
-    let loading = Selection::of_frames(recording, |frame| loads_data(name(frame.label)));
+    let loading =
+        Selection::of_frames(recording, |frame| frame.purpose == Some(FramePurpose::DataLoading));
     let count = scale_by(prepared, |process, place| {
         let Some(thread) = place.thread else { return 1.0 };
         let loads = loading
