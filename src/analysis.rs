@@ -17,7 +17,9 @@ mod validation;
 
 pub use account::{Account, Part, account, accounts};
 pub use accuracy::{Errors, quantile};
-pub use answer::{Answer, Bottleneck, ChangeAnswer};
+pub use answer::{
+    Answer, Bottleneck, ChangeAnswer, FactorUsed, InterferenceUsed, PricedKernels, UntoldClass,
+};
 pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
