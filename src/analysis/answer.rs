@@ -16,6 +16,9 @@ pub struct Answer {
     /// What they save together beyond the sum of what each saves by itself; negative where they
     /// save the same time.
     pub interaction_us: f64,
+    /// What they would save if no start were later than its known causes; the answer takes such
+    /// starts to stay as late as they were.
+    pub worth_if_punctual_us: f64,
     /// Where most of the time goes.
     pub bottleneck_before: Bottleneck,
     /// Where it goes with all changes.

@@ -6,6 +6,9 @@ use super::json::write_versioned;
 use super::table::{percent, table};
 use crate::analysis::{Answer, Bottleneck, InterferenceUsed};
 
+/// Share of a step from which on it is told what late starts make of an answer.
+const PUNCTUAL_LEAST: f64 = 0.002;
+
 /// Writes tables for people.
 ///
 /// # Errors
@@ -49,6 +52,15 @@ pub fn write_text(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     }
     write!(out, "{}", table(&["change", "touched", "step", "saved", "of the step"], &rows, 2))?;
     writeln!(out)?;
+    let apart_us = (answer.worth_if_punctual_us - answer.worth_us).abs();
+    if apart_us > PUNCTUAL_LEAST * answer.before_us {
+        writeln!(
+            out,
+            "starts that nothing explains stay as late as they were; {:.0} us are saved if they do \
+             not\n",
+            answer.worth_if_punctual_us
+        )?;
+    }
     let bottleneck = |bottleneck: &Bottleneck| {
         format!(
             "{} (compute {}, exposed communication {}, idle {})",

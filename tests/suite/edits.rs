@@ -323,6 +323,23 @@ fn changes_that_are_worth_something_only_together_interact() {
     assert!((answer.interaction_us - (50.0 - 0.0 - 3.0)).abs() < 1e-6, "{answer:?}");
 }
 
+/// `late` is launched at 2000 and starts at 2305, 300 later than it could.
+#[test]
+fn what_late_starts_make_of_an_answer_is_told() {
+    let recording = made(|made| {
+        made.kernel(0, "first", (5, 1005));
+        made.kernel(1010, "second", (1015, 1115));
+        made.kernel(2000, "late", (2305, 2405));
+    });
+    let answer = answer(&recording, &["scale kernels name=late time=0.5"]);
+    assert!((answer.worth_us - 50.0).abs() < 1e-6, "{answer:?}");
+    assert!((answer.worth_if_punctual_us - 50.0).abs() < 1e-6, "{answer:?}");
+    let answer = self::answer(&recording, &["remove kernels name=late"]);
+    // Until 2405 before, 1115 after; until 2105 if it were not late.
+    assert!((answer.worth_us - 1290.0).abs() < 1e-6, "{answer:?}");
+    assert!((answer.worth_if_punctual_us - 990.0).abs() < 1e-6, "{answer:?}");
+}
+
 #[test]
 fn a_change_that_selects_nothing_is_an_error() {
     for change in [

@@ -70,6 +70,7 @@ pub fn what_if(
         after_us,
         worth_us: before_us - after_us,
         interaction_us: before_us - after_us - sum,
+        worth_if_punctual_us: punctual_us(&prepared)? - punctual_us(&together)?,
         bottleneck_before: bottleneck(&base),
         bottleneck_after: bottleneck(&replay),
         changes: alone,
@@ -77,6 +78,12 @@ pub fn what_if(
         warnings: base.warnings,
     };
     Ok((answer, replay))
+}
+
+/// Time of a step in which no start is later than its known causes.
+fn punctual_us(prepared: &Prepared<'_>) -> Result<f64, SimError> {
+    let punctual = prepared.punctual();
+    Ok(step_us(&punctual, &run(&punctual)?))
 }
 
 fn make(
