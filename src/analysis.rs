@@ -22,7 +22,7 @@ pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
 pub use diagnosis::{Clue, Diagnosis, Hypothesis, SlowdownCause};
-pub use difference::{PartDifference, TimelineDifference, difference};
+pub use difference::{Compared, PartDifference, StepDifference, TimelineDifference, difference};
 pub use facts::{Evidence, StageMemory, StepFacts};
 pub use intervals::Intervals;
 pub use profile::{

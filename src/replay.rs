@@ -15,6 +15,7 @@ mod build;
 mod causes;
 mod handover;
 mod launches;
+mod marks;
 mod pace;
 mod run;
 mod waits;

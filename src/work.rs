@@ -51,6 +51,13 @@ impl Class {
         Self::Optimizer,
     ];
 
+    /// The class of device work that has this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let axes = Axis::ALL.into_iter().chain([Axis::Unstated]).map(Self::Communication);
+        let known = Self::COMPUTE.into_iter().chain([Self::Copy, Self::OtherKernel]).chain(axes);
+        known.into_iter().find(|class| class.name() == name)
+    }
+
     /// Name for reports and traces.
     pub const fn name(self) -> &'static str {
         match self {

@@ -10,6 +10,8 @@ use std::io::Read;
 use std::sync::LazyLock;
 use stepcast::trace::{Classes, Options, open};
 
+mod whole;
+
 static CLASSES: LazyLock<Classes> = LazyLock::new(Classes::shipped);
 
 /// Gives few bytes at a time.
@@ -28,11 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let source = Sips(file, 1 + usize::from(how >> 2));
     let recording = open("fuzz", source).and_then(|opened| opened.read(None, &options));
     match recording {
-        Ok(recording) => {
-            let (spans, launches) = (&recording.timeline.spans, &recording.launched_by);
-            assert_eq!(spans.len(), launches.len());
-            assert!(spans.iter().all(|span| span.start <= span.end));
-        }
+        Ok(recording) => whole::check(&recording),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });

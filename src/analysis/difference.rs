@@ -1,20 +1,39 @@
 //! What accounts for the difference of two timelines: every picosecond of a step of each goes to
 //! one kind of work or one cause of idle time, so that the parts add up to the difference.
 //!
+//! Kinds are matched by class, communication by its operation, so that a prediction and a recording
+//! have them in common although no kernel has the same name in both.
+//!
 //! At any moment the device is with: a kernel that computes, of several the first to begin; else a
 //! kernel that communicates (exposed communication); else a copy or fill; else idle, by cause. Work
 //! is matched by name, template arguments left out, and its share of the difference is split: with
 //! `n` times of mean `m` before and `n'` of `m'` after, `(n' - n) m` is due to their number and
 //! `n' (m' - m)` to their length.
 
+mod steps;
 #[cfg(test)]
 mod tests;
+
+pub use steps::StepDifference;
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::profile::{Hosts, Occupied, Work, works};
-use crate::timeline::{Span, Timeline};
+use crate::timeline::{Span, SpanId, Timeline};
+use crate::work::{Class, CollectiveKind};
+
+/// One of two timelines, and what is said beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared<'a> {
+    /// The timeline.
+    pub timeline: &'a Timeline,
+    /// Operations of communication, where they are known.
+    pub operations: &'a [(SpanId, CollectiveKind)],
+}
+
+/// What the time of a step goes to: kind, operation of communication, name.
+type Key = (&'static str, Option<&'static str>, String);
 
 /// A timeline in short: steps, and the time a step spends on each thing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +43,7 @@ struct Spent {
     marks_steps: bool,
     /// All of the time, in picoseconds.
     total_ps: u64,
-    parts: BTreeMap<(&'static str, String), Part>,
+    parts: BTreeMap<Key, Part>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -52,13 +71,19 @@ pub struct TimelineDifference {
     pub kinds: Vec<PartDifference>,
     /// By name, the largest first; they sum to the difference too.
     pub parts: Vec<PartDifference>,
+    /// Steps that both mark, of one number or in order, then those that only one marks.
+    pub steps: Vec<StepDifference>,
 }
 
 /// The share of one thing in a difference.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PartDifference {
-    /// The kind: `gemm`, …, `communication` (exposed), `copy`, `idle`.
+    /// The kind: `gemm`, …, `communication` (exposed, one entry an operation), `copy`, `idle`.
     pub kind: &'static str,
+    /// The operation of communication, `unknown` where nothing says it.
+    pub operation: Option<&'static str>,
+    /// Where it is, if only in one of them: `before`, `after`.
+    pub only_in: Option<&'static str>,
     /// Name of the work or cause; blank for all of a kind.
     pub name: String,
     /// Times a step, before.
@@ -81,22 +106,22 @@ pub struct PartDifference {
 ///
 /// Where only one marks steps the other counts as one step; where neither does, windows are
 /// compared. Times are means over ranks.
-pub fn difference(before: &Timeline, after: &Timeline) -> TimelineDifference {
+pub fn difference(before: Compared<'_>, after: Compared<'_>) -> TimelineDifference {
+    let steps = steps::steps(before.timeline, after.timeline);
     let (before, after) = (spent(before), spent(after));
+    let counts = (before.count, after.count);
     let mut parts = Vec::new();
-    let mut kinds: BTreeMap<&'static str, (Part, Part)> = BTreeMap::new();
+    let mut kinds: BTreeMap<Key, (Part, Part)> = BTreeMap::new();
     let keys: BTreeSet<_> = before.parts.keys().chain(after.parts.keys()).collect();
-    for (kind, name) in keys {
-        let part = |spent: &Spent| spent.parts.get(&(*kind, name.clone())).copied();
-        let (old, new) = (part(&before).unwrap_or_default(), part(&after).unwrap_or_default());
-        let sums = kinds.entry(kind).or_default();
+    for key in keys {
+        let part = |spent: &Spent| spent.parts.get(key).copied().unwrap_or_default();
+        let (old, new) = (part(&before), part(&after));
+        let sums = kinds.entry((key.0, key.1, String::new())).or_default();
         sums.0.add(old);
         sums.1.add(new);
-        parts.push(compare(kind, name.clone(), (old, before.count), (new, after.count)));
+        parts.push(compare(key.clone(), (old, new), counts));
     }
-    let kinds = kinds.into_iter().map(|(kind, (old, new))| {
-        compare(kind, String::new(), (old, before.count), (new, after.count))
-    });
+    let kinds = kinds.into_iter().map(|(key, sums)| compare(key, sums, counts));
     let mut kinds: Vec<PartDifference> = kinds.collect();
     for list in [&mut kinds, &mut parts] {
         list.sort_by(|one, other| other.difference_us.abs().total_cmp(&one.difference_us.abs()));
@@ -111,14 +136,14 @@ pub fn difference(before: &Timeline, after: &Timeline) -> TimelineDifference {
         after_steps: if after.marks_steps { after.count } else { 0 },
         kinds,
         parts,
+        steps,
     }
 }
 
 fn compare(
-    kind: &'static str,
-    name: String,
-    (old, olds): (Part, u64),
-    (new, news): (Part, u64),
+    (kind, operation, name): Key,
+    (old, new): (Part, Part),
+    (olds, news): (u64, u64),
 ) -> PartDifference {
     let per = |sum: u64, of: u64| sum as f64 / of.max(1) as f64;
     let (before_us, after_us) = (per(old.ps, olds) / 1e6, per(new.ps, news) / 1e6);
@@ -131,8 +156,15 @@ fn compare(
         _ => after_us - before_us,
     };
     let difference_us = after_us - before_us;
+    let only_in = match (old == Part::default(), new == Part::default()) {
+        (false, true) => Some("before"),
+        (true, false) => Some("after"),
+        _ => None,
+    };
     PartDifference {
         kind,
+        operation,
+        only_in,
         name,
         before_count,
         after_count,
@@ -156,17 +188,17 @@ impl Spent {
         ps as f64 / self.count.max(1) as f64 / 1e6
     }
 
-    fn add(&mut self, kind: &'static str, name: &str, count: u64, ps: u64) {
+    fn add(&mut self, key: Key, count: u64, ps: u64) {
         if count + ps > 0 {
-            let part = self.parts.entry((kind, name.to_owned())).or_default();
-            part.add(Part { count, ps });
+            self.parts.entry(key).or_default().add(Part { count, ps });
         }
     }
 }
 
-fn spent(timeline: &Timeline) -> Spent {
+fn spent(compared: Compared<'_>) -> Spent {
     let mut spent = Spent::default();
-    for work in works(timeline) {
+    let operations = compared.operations.iter().map(|it| (it.0.0, it.1)).collect();
+    for work in works(compared.timeline) {
         if work.device.is_empty() {
             continue;
         }
@@ -174,11 +206,12 @@ fn spent(timeline: &Timeline) -> Spent {
         spent.marks_steps |= steps > 0;
         spent.count += steps.max(1);
         spent.total_ps += to - from;
-        add_work(&mut spent, &work, from, to);
+        add_work(&mut spent, &work, &operations, (from, to));
         for idle in Hosts::of(&work).device_stretches() {
             // The first and the last work of the steps bound idle stretches, so none is cut.
             if idle.start.ps() >= from && idle.end.ps() <= to {
-                spent.add("idle", idle.cause.name(), 0, idle.end.ps() - idle.start.ps());
+                let key = ("idle", None, idle.cause.name().to_owned());
+                spent.add(key, 0, idle.end.ps() - idle.start.ps());
             }
         }
     }
@@ -203,12 +236,28 @@ fn stretch(work: &Work<'_>) -> (u64, u64, u64) {
 }
 
 /// Gives each moment of `from..to` in which the device is busy to what it does, and counts work.
-fn add_work(spent: &mut Spent, work: &Work<'_>, from: u64, to: u64) {
+fn add_work(
+    spent: &mut Spent,
+    work: &Work<'_>,
+    operations: &BTreeMap<u32, CollectiveKind>,
+    (from, to): (u64, u64),
+) {
+    let key = |(index, span): &(u32, &Span)| -> Key {
+        let name = family(work.name(span));
+        match span.class {
+            Class::Communication(_) => {
+                let operation = operations.get(index).map_or("unknown", |kind| kind.name());
+                ("communication", Some(operation), name)
+            }
+            class => (class.name(), None, name),
+        }
+    };
     let mut borders: Vec<(u64, bool, usize)> = Vec::new();
-    for (place, (_, span)) in work.device.iter().enumerate() {
+    for (place, one) in work.device.iter().enumerate() {
+        let span = one.1;
         let (start, end) = (span.occupied().0.ps().max(from), span.occupied().1.ps().min(to));
         if span.occupied().0.ps() >= from && span.occupied().1.ps() <= to {
-            spent.add(span.class.name(), &family(work.name(span)), 1, 0);
+            spent.add(key(one), 1, 0);
         }
         if start < end {
             borders.push((start, true, place));
@@ -237,8 +286,8 @@ fn add_work(spent: &mut Spent, work: &Work<'_>, from: u64, to: u64) {
             runs.remove(&key);
         }
     }
-    for ((_, span), ps) in work.device.iter().zip(owned) {
-        spent.add(span.class.name(), &family(work.name(span)), 0, ps);
+    for (one, ps) in work.device.iter().zip(owned) {
+        spent.add(key(one), 0, ps);
     }
 }
 

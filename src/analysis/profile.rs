@@ -25,6 +25,7 @@ pub use occupancy::Occupancy;
 pub(super) use occupancy::Occupied;
 pub use queue::{QueueProfile, QueueSeries};
 pub use steps::StepProfile;
+pub(super) use steps::steps;
 pub use streams::StreamProfile;
 pub(super) use work::{Work, works};
 
@@ -104,7 +105,7 @@ pub fn profile(timeline: &Timeline, options: &ProfileOptions) -> Profile {
                 gpu_events: work.device.len() as u64,
                 host_sync_call: host.synchronization_time(),
                 idle_causes,
-                steps: steps::steps(work),
+                steps: steps(work),
                 kinds: kernels::kinds(work),
                 kernels: kernels::kernels(work, options.kernels),
                 operations: collectives::operations(work, &options.communication),

@@ -10,21 +10,21 @@ mod frames;
 mod host;
 mod suspicion;
 
-use super::what_if::{Change, apply, measured_us, step_count, step_us};
+use super::what_if::{Change, Selection, apply, measured_us, remove_between, step_count, step_us};
 use crate::analysis::{Diagnosis, Hypothesis, idle_stretches};
 use crate::replay::{Prepared, prepare, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
 use crate::trace::Recording;
-use suspicion::Suspicion;
+use suspicion::{Removal, Suspicion};
 
 /// Share of a step below which a cause is not worth a replay.
 const FOUND_LEAST: f64 = 0.005;
 /// Causes that are replayed at most, those with most time found first.
 const REPLAYED_MOST: usize = 16;
 
-/// What slows a recorded step down. First comes what was both found and is worth most: the smaller
-/// of the two counts.
+/// What slows a recorded step down, the dearest first. What a cause costs is what its removal is
+/// worth; where the edit removes more than the cause, the time found is the most that it costs.
 ///
 /// # Errors
 ///
@@ -51,36 +51,44 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
     suspicions.sort_by(|left, right| right.found_us.total_cmp(&left.found_us));
     suspicions.truncate(REPLAYED_MOST);
     let mut warnings = base.warnings;
-    let mut hypotheses: Vec<Hypothesis> = suspicions
-        .into_iter()
-        .map(|suspicion| {
-            let worth_us = worth(&prepared, &suspicion, sources, replayed_us)
-                .map_err(|why| warnings.push(format!("{}: {why}", suspicion.cause.name())));
-            hypothesis(suspicion, worth_us.ok().flatten(), measured_us, replayed_us)
-        })
-        .collect();
-    // An edit may remove more than the cause that it is for: what was hidden behind other work.
-    hypotheses.sort_by(|left, right| {
-        let rank = |one: &Hypothesis| one.worth_us.unwrap_or(0.0).min(one.found_us);
-        rank(right).total_cmp(&rank(left)).then(right.found_us.total_cmp(&left.found_us))
+    let mut ranked: Vec<(f64, Hypothesis)> = Vec::new();
+    for suspicion in suspicions {
+        let worth_us = worth(&prepared, &suspicion, sources, replayed_us)
+            .map_err(|why| warnings.push(format!("{}: {why}", suspicion.cause.name())))
+            .ok();
+        let cost_us = suspicion.removal.cost_us(suspicion.found_us, worth_us);
+        ranked.push((cost_us, hypothesis(suspicion, worth_us, measured_us, replayed_us)));
+    }
+    ranked.sort_by(|left, right| {
+        let found = |one: &(f64, Hypothesis)| one.1.found_us;
+        right.0.total_cmp(&left.0).then(found(right).total_cmp(&found(left)))
     });
+    let hypotheses = ranked.into_iter().map(|one| one.1).collect();
     let unexplained_fraction = slowest.map_or(0.0, |rank| rank.window.unexplained_fraction);
     Ok(Diagnosis { measured_us, replayed_us, unexplained_fraction, hypotheses, warnings })
 }
 
-/// What a step saves without a cause; `None` where no edit removes it.
+/// What a step saves without a cause.
 fn worth(
     prepared: &Prepared<'_>,
     suspicion: &Suspicion,
     sources: &DataSources,
     replayed_us: f64,
-) -> Result<Option<f64>, String> {
-    let Some(text) = &suspicion.change else { return Ok(None) };
-    let change = Change::parse(text).map_err(|error| error.to_string())?;
+) -> Result<f64, String> {
     let mut edited = prepared.clone();
-    apply(&mut edited, &change, sources).map_err(|what| format!("change `{text}`: {what}"))?;
+    match &suspicion.removal {
+        Removal::Exact(text) | Removal::Broader(text) => {
+            let change = Change::parse(text).map_err(|error| error.to_string())?;
+            apply(&mut edited, &change, sources)
+                .map_err(|what| format!("change `{text}`: {what}"))?;
+        }
+        Removal::HostTime(stretches) => {
+            let selection = Selection::of_stretches(prepared.recording, stretches.iter().copied());
+            remove_between(&mut edited, &selection);
+        }
+    }
     let after = run(&edited).map_err(|error| error.to_string())?;
-    Ok(Some(replayed_us - step_us(&edited, &after)))
+    Ok(replayed_us - step_us(&edited, &after))
 }
 
 fn hypothesis(
@@ -97,7 +105,7 @@ fn hypothesis(
         found_fraction: share(suspicion.found_us, measured_us),
         worth_us,
         worth_fraction: worth_us.map(|worth| share(worth, replayed_us)),
-        change: suspicion.change,
+        change: suspicion.removal.change().map(str::to_owned),
         evidence: suspicion.evidence,
         experiment: suspicion.experiment,
     }

@@ -1,6 +1,7 @@
 //! Running a prepared program, and how it compares with what was recorded.
 
 use super::Prepared;
+use super::marks::mark_steps;
 use crate::analysis::{Guesses, RankReplay, StepReplay};
 use crate::program::{Stream, verify};
 use crate::sim::{Origin, SimError};
@@ -79,6 +80,11 @@ pub fn run(prepared: &Prepared<'_>) -> Result<Replay, SimError> {
     for &(process, lane, name) in &prepared.recording.timeline.lane_names {
         let name = timeline.labels.intern(prepared.recording.timeline.labels.name(name));
         timeline.lane_names.push((process, lane, name));
+    }
+    mark_steps(prepared, &outcome.origins, &mut timeline);
+    for process in &mut timeline.processes {
+        // Stages are those of a plan, and a recording has none.
+        process.stage = None;
     }
     let ranks = compare(prepared, &times);
     let warnings = warnings(prepared, &ranks);

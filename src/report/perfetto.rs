@@ -8,7 +8,9 @@
 //!
 //! Recorded timelines are written as PyTorch writes them: frames as `cpu_op`, `user_annotation` and
 //! `python_function`, calls as `cuda_runtime`, copies and fills as `gpu_memcpy` and `gpu_memset`; a
-//! kernel that communicates is drawn from when it held its stream on, waiting included.
+//! kernel that communicates is drawn from when it held its stream on, waiting included. Steps that
+//! no frame says are a thread of their own. Processes and devices are numbered by rank, and a file
+//! of several says so (`ranks`), so that read back it is what it was.
 //!
 //! Times are microseconds with three decimals. Borders are rounded, not lengths, so that slices
 //! which touch still touch and none overlap. The rest of the picosecond clock is below what the
@@ -20,6 +22,7 @@ use std::io::{self, Write};
 
 use super::{Report, Style, Subject};
 use crate::timeline::{Frame, FrameKind, Lane, Span, Timeline};
+use crate::trace::call as meaning;
 use crate::units::Instant;
 use crate::work::{Class, Pass};
 
@@ -49,8 +52,12 @@ impl Report for Perfetto {
 pub fn write_trace(timeline: &Timeline, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"{\"schemaVersion\":1,\"displayTimeUnit\":\"ms\",")?;
     // Readers of PyTorch traces expect one rank a file; a file of several is no one rank's.
-    if let [process] = timeline.processes.as_slice() {
-        write!(out, "\"distributedInfo\":{{\"rank\":{}}},", process.rank)?;
+    match timeline.processes.as_slice() {
+        [process] => write!(out, "\"distributedInfo\":{{\"rank\":{}}},", process.rank)?,
+        several => {
+            let ranks: Vec<String> = several.iter().map(|it| it.rank.to_string()).collect();
+            write!(out, "\"ranks\":[{}],", ranks.join(","))?;
+        }
     }
     out.write_all(b"\"traceEvents\":[")?;
     let mut events = Events { timeline, out, is_first: true };
@@ -189,6 +196,10 @@ impl Events<'_> {
         if correlation != 0 {
             write!(self.out, ",\"correlation\":{correlation}")?;
         }
+        // Names of the runtime's calls say what they ask; those of simulated calls do not.
+        if let Some(call) = span.call.filter(|call| *call != meaning(label)) {
+            write!(self.out, ",\"call\":\"{}\"", call.name())?;
+        }
         self.out.write_all(b"}}")
     }
 
@@ -201,39 +212,42 @@ impl Events<'_> {
                 FrameKind::Annotation => "user_annotation",
                 FrameKind::Python => "python_function",
             };
-            self.frame(category, timeline.labels.name(frame.label), frame)?;
+            let thread = thread(Lane::Thread(frame.thread));
+            let place = (self.rank(frame.process), thread);
+            let name = timeline.labels.name(frame.label);
+            self.stretch((category, name), place, (frame.start, frame.end))?;
         }
-        let name = |frame: &Frame| timeline.labels.name(frame.label);
-        if timeline.frames.iter().any(|frame| name(frame).starts_with(STEP)) {
-            return Ok(());
-        }
-        for step in &timeline.steps {
-            let (process, start, end) = (step.process, step.start, step.end);
-            let lanes = timeline.lane_names.iter().filter(|it| it.0 == process);
-            let thread = lanes.filter_map(|it| match it.1 {
-                Lane::Thread(thread) => Some(thread),
-                _ => None,
-            });
-            let thread = thread.min().unwrap_or(0);
-            let (kind, label) =
-                (FrameKind::Annotation, crate::timeline::Labels::default().intern(""));
-            let frame = Frame { process, thread, kind, purpose: None, start, end, label };
-            self.frame("user_annotation", &format!("{STEP}{}", step.number), &frame)?;
+        let is_step = |frame: &&Frame| timeline.labels.name(frame.label).starts_with(STEP);
+        let said: BTreeSet<u32> =
+            timeline.frames.iter().filter(is_step).map(|frame| frame.process).collect();
+        let mut marked = BTreeSet::new();
+        for step in timeline.steps.iter().filter(|step| !said.contains(&step.process)) {
+            let pid = self.rank(step.process);
+            if marked.insert(pid) {
+                self.metadata("thread_name", pid, STEPS, "\"name\":\"steps\"")?;
+                self.metadata("thread_sort_index", pid, STEPS, "\"sort_index\":0")?;
+            }
+            let name = format!("{STEP}{}", step.number);
+            self.stretch(("user_annotation", &name), (pid, STEPS), (step.start, step.end))?;
         }
         Ok(())
     }
 
-    fn frame(&mut self, category: &str, name: &str, frame: &Frame) -> io::Result<()> {
+    /// A stretch of a thread.
+    fn stretch(
+        &mut self,
+        (category, name): (&str, &str),
+        (pid, tid): (u64, u32),
+        (start, end): (Instant, Instant),
+    ) -> io::Result<()> {
         self.open()?;
         write!(
             self.out,
-            "{{\"ph\":\"X\",\"cat\":\"{category}\",\"name\":{},\"pid\":{},\"tid\":{},\"ts\":{},\
-             \"dur\":{},\"args\":{{}}}}",
+            "{{\"ph\":\"X\",\"cat\":\"{category}\",\"name\":{},\"pid\":{pid},\"tid\":{tid},\
+             \"ts\":{},\"dur\":{},\"args\":{{}}}}",
             Text(name),
-            self.rank(frame.process),
-            thread(Lane::Thread(frame.thread)),
-            Microseconds(nanoseconds(frame.start)),
-            Microseconds(nanoseconds(frame.end).saturating_sub(nanoseconds(frame.start))),
+            Microseconds(nanoseconds(start)),
+            Microseconds(nanoseconds(end).saturating_sub(nanoseconds(start))),
         )
     }
 
@@ -306,6 +320,9 @@ impl Events<'_> {
 
 /// Names of marked steps, as PyTorch's profiler gives them.
 const STEP: &str = "ProfilerStep#";
+
+/// Thread of marked steps that no frame says, in front of the recorded threads.
+const STEPS: u32 = 0xffff;
 
 /// Where the slice of a span begins: recorded kernels hold their stream while they wait.
 fn drawn_from(span: &Span) -> Instant {

@@ -29,6 +29,41 @@ pub enum Call {
 }
 
 impl Call {
+    /// All meanings.
+    const ALL: [Self; 10] = [
+        Self::Launch,
+        Self::Copy,
+        Self::SynchronizeStream,
+        Self::SynchronizeEvent,
+        Self::SynchronizeDevice,
+        Self::RecordEvent,
+        Self::WaitEvent,
+        Self::Allocate,
+        Self::Free,
+        Self::Other,
+    ];
+
+    /// Name in exports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Launch => "launch",
+            Self::Copy => "copy",
+            Self::SynchronizeStream => "synchronize_stream",
+            Self::SynchronizeEvent => "synchronize_event",
+            Self::SynchronizeDevice => "synchronize_device",
+            Self::RecordEvent => "record_event",
+            Self::WaitEvent => "wait_event",
+            Self::Allocate => "allocate",
+            Self::Free => "free",
+            Self::Other => "other",
+        }
+    }
+
+    /// The meaning of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|call| call.name() == name)
+    }
+
     /// Whether the call exists to wait for the device.
     pub const fn is_synchronization(self) -> bool {
         matches!(self, Self::SynchronizeStream | Self::SynchronizeEvent | Self::SynchronizeDevice)

@@ -8,7 +8,7 @@ mod said;
 mod tests;
 
 use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Classes, KernelClass, call};
 use crate::timeline::{Call, FrameKind, FramePurpose, LabelId, Labels};
@@ -179,7 +179,10 @@ pub struct Builder<'a> {
     announced: Vec<Announced>,
     shadows: Vec<Shadow>,
     memory: Vec<(u64, i64, f64)>,
-    steps: Vec<(u64, i64, i64)>,
+    /// Number, start, end, and the process on the host that marked it.
+    steps: Vec<(u64, i64, i64, u64)>,
+    /// Ranks that are the numbers of devices.
+    ranks: BTreeSet<u64>,
     threads: Interned<(u64, u64)>,
     thread_names: BTreeMap<(u64, u64), String>,
     device_names: BTreeMap<u64, String>,
@@ -276,6 +279,7 @@ impl<'a> Builder<'a> {
             shadows: Vec::new(),
             memory: Vec::new(),
             steps: Vec::new(),
+            ranks: BTreeSet::new(),
             threads: Interned::new(),
             thread_names: BTreeMap::new(),
             device_names: BTreeMap::new(),
@@ -290,6 +294,11 @@ impl<'a> Builder<'a> {
     pub fn rank(&mut self, rank: Option<u64>, world_size: Option<u64>) {
         self.rank = rank.or(self.rank);
         self.world_size = world_size.or(self.world_size);
+    }
+
+    /// Ranks of a file of several, whose devices are numbered by rank.
+    pub fn ranks(&mut self, ranks: impl IntoIterator<Item = u64>) {
+        self.ranks.extend(ranks);
     }
 
     /// Nanoseconds of the recorder's clock that all times leave out; may come last.
@@ -360,6 +369,16 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Class of the device work that was told last, where the file says it. Rules of a user's own
+    /// count more.
+    pub fn stated_class(&mut self, class: Class) {
+        if let Some(event) = self.device_events.last_mut()
+            && !self.classes.is_own(self.labels.name(event.label))
+        {
+            event.class = class;
+        }
+    }
+
     /// A range on a thread that says what collective is sent in it.
     pub fn announcement(&mut self, announcement: Announcement<'_>) {
         let said = Said::of(&announcement.arguments, &mut self.labels);
@@ -391,6 +410,13 @@ impl<'a> Builder<'a> {
             correlation: host.correlation,
             context: host.context,
         });
+    }
+
+    /// What the call that was told last asks, where the file says it.
+    pub fn stated_call(&mut self, call: Call) {
+        if let Some(host) = self.host_calls.last_mut() {
+            host.call = call;
+        }
     }
 
     /// A frame of a thread; gives its number for [`Builder::operator`].
@@ -426,8 +452,8 @@ impl<'a> Builder<'a> {
     }
 
     /// A training step that the trace marks.
-    pub fn step(&mut self, number: u64, start_ns: i64, end_ns: i64) {
-        self.steps.push((number, start_ns, end_ns.max(start_ns)));
+    pub fn step(&mut self, pid: u64, number: u64, start_ns: i64, end_ns: i64) {
+        self.steps.push((number, start_ns, end_ns.max(start_ns), pid));
     }
 
     /// Memory allocated on a device from a point in time on.

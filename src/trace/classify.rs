@@ -27,6 +27,8 @@ pub struct KernelClass {
 pub struct Classes {
     patterns: RegexSet,
     classes: Vec<KernelClass>,
+    /// How many of the rules are a user's own.
+    own_count: usize,
     frame_patterns: RegexSet,
     purposes: Vec<FramePurpose>,
 }
@@ -83,6 +85,7 @@ impl Classes {
 
     fn read(file: &str, own: Option<&str>) -> Result<Self, Problem> {
         let (mut classes, mut patterns) = (Vec::new(), Vec::new());
+        let mut own_count = 0;
         let (mut purposes, mut frame_patterns) = (Vec::new(), Vec::new());
         let texts = own.map(|text| (file, text)).into_iter().chain([("shipped", SHIPPED)]);
         for (file, text) in texts {
@@ -92,6 +95,7 @@ impl Classes {
                 classes.push(rule.class(file, text)?);
                 check_pattern(file, text, &rule.pattern)?;
                 patterns.push(rule.pattern.into_inner());
+                own_count += usize::from(own.is_some_and(|own| own == text));
             }
             for rule in table.frame {
                 purposes.push(rule.purpose(file, text)?);
@@ -107,7 +111,7 @@ impl Classes {
                 .map_err(|error| Problem::new("", format!("{file}: {error}")))
         };
         let (patterns, frame_patterns) = (set(&patterns)?, set(&frame_patterns)?);
-        Ok(Self { patterns, classes, frame_patterns, purposes })
+        Ok(Self { patterns, classes, own_count, frame_patterns, purposes })
     }
 
     /// What a kernel of this name is.
@@ -117,6 +121,12 @@ impl Classes {
             Some(rule) => self.classes[rule],
             None => KernelClass { class: Class::OtherKernel, operation: None },
         }
+    }
+
+    /// Whether a rule of the user's own says what a kernel of this name is.
+    pub fn is_own(&self, name: &str) -> bool {
+        let first = self.patterns.matches(name).iter().next();
+        first.is_some_and(|rule| rule < self.own_count)
     }
 
     /// What a frame of this name is for, where a rule says it.
@@ -204,6 +214,7 @@ mod tests {
         let own = "[[rule]]\nclass = \"communication\"\npattern = 'my_very'\n";
         let classes = Classes::with("own.toml", own).unwrap();
         assert_eq!(classes.class("my_very_own").class, Class::Communication(Axis::Unstated));
+        assert!(classes.is_own("my_very_own") && !classes.is_own("volta_sgemm_64x64_nt"));
         assert_eq!(classes.class("volta_sgemm_64x64_nt").class, Class::Gemm);
     }
 

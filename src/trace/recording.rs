@@ -126,6 +126,11 @@ impl Recording {
         self.timeline.labels.name(self.timeline.spans[span.0 as usize].label)
     }
 
+    /// Operations of communication, where the recording says them.
+    pub fn operations(&self) -> Vec<(SpanId, CollectiveKind)> {
+        self.communications.iter().filter_map(|it| Some((it.span, it.kind?))).collect()
+    }
+
     /// Whether a span is work of a device.
     pub fn is_device(&self, span: SpanId) -> bool {
         !self.timeline.spans[span.0 as usize].lane.is_host()

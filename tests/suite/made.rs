@@ -129,6 +129,11 @@ impl Made<'_> {
         });
     }
 
+    /// A step that the recorder marks.
+    pub(crate) fn step(&mut self, number: u64, (from, to): (i64, i64)) {
+        self.builder.step(1, number, from * 1000, to * 1000);
+    }
+
     /// A frame of the main thread.
     pub(crate) fn frame(&mut self, kind: FrameKind, name: &str, (from, to): (i64, i64)) {
         let (start_ns, end_ns) = (from * 1000, to * 1000);

@@ -11,6 +11,7 @@ mod diagnoses;
 mod edits;
 mod engine;
 mod experts;
+mod exports;
 mod fsdp;
 mod generated;
 mod hand_computed;

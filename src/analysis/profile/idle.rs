@@ -2,12 +2,12 @@
 //!
 //! An idle stretch ends with some work. Until the call that launched it had returned, the host was
 //! late, by what the thread that launched it did at each moment, the first of these that holds: it
-//! loaded data; it was in a call for memory; it waited for the device or a copy; it was in no
-//! operator and in no call for over a millisecond, busy with something else; else it was on its way
-//! to the launch. That way is told apart: where the thread had been waiting when the device ran
-//! dry, it had to launch again behind that; where not, the step is launch-bound. While the thread
-//! does nothing that is recorded, the one counts that launched the work before: forward and
-//! backward are launched by different threads that wait for each other.
+//! loaded data; it was in a call for memory; it waited for the device or a copy; it made no call
+//! for over a millisecond, busy with something else than launching; else it was on its way to the
+//! launch. That way is told apart: where the thread had been waiting when the device ran dry, it
+//! had to launch again behind that; where not, the step is launch-bound. While the thread does
+//! nothing that is recorded, the one counts that launched the work before: forward and backward
+//! are launched by different threads that wait for each other.
 //!
 //! What lies behind the launch is latency where the launch was late, and waiting on the device
 //! where it was not: for other streams, for a copy engine, or in a queue.
@@ -21,8 +21,8 @@ use crate::timeline::{Call, Lane, Span, SpanId, Timeline};
 use crate::units::{Instant, Picoseconds};
 use threads::{Doing, Thread, Threads, threads};
 
-/// A host that is in no operator and no call for longer than this does something else than launch,
-/// in picoseconds (1 ms).
+/// A host that makes no call for longer than this does something else than launch, in picoseconds
+/// (1 ms): a hundred times what an operator takes to launch its kernel.
 pub(super) const HOST_WORK_LEAST: u64 = 1_000_000_000;
 
 /// Why nothing ran.
@@ -41,7 +41,7 @@ pub enum Cause {
     Allocation,
     /// The host loaded data.
     DataLoading,
-    /// The host was in no operator and in no call for long.
+    /// The host made no call for long.
     HostWork,
     /// The work had been launched in time, and waited on the device.
     Device,
@@ -100,7 +100,7 @@ pub struct IdleTime {
     /// The host loaded data before it launched the next work.
     #[serde(rename = "data_loading_us")]
     pub data_loading: Picoseconds,
-    /// The host was in no operator and in no call for over a millisecond.
+    /// The host made no call for over a millisecond.
     #[serde(rename = "host_work_us")]
     pub host_work: Picoseconds,
     /// The next work had been launched in time.
@@ -125,6 +125,8 @@ pub struct IdleStretch {
     /// The call in which the host was; behind waiting, the call in which it had been when the
     /// device ran dry.
     pub call: Option<SpanId>,
+    /// The work that ends the idle time.
+    pub next: SpanId,
     /// The thread whose doing it is, where one is known.
     pub thread: Option<Lane>,
     /// The moment at which to look up where in the program that thread was: the start of the call,
@@ -227,6 +229,7 @@ impl<'a> Hosts<'a> {
             end: Instant::from_ps(end),
             cause,
             call: call.map(SpanId),
+            next: SpanId(next),
             thread,
             at: Instant::from_ps(at),
         };

@@ -3,7 +3,7 @@
 
 use super::idle::HOST_WORK_LEAST;
 use super::{Cause, Occupancy};
-use crate::timeline::{Call, FrameKind, FramePurpose, Lane, Span, SpanId, Timeline};
+use crate::timeline::{Call, FramePurpose, Lane, Span, SpanId, Timeline};
 use crate::units::Picoseconds;
 use crate::work::Class;
 
@@ -122,12 +122,12 @@ fn waits(timeline: &Timeline, lane: Lane, at: u64) -> bool {
 
 /// What a thread does, as the cause of idle time that it would be.
 fn doing(timeline: &Timeline, lane: Lane, at: u64) -> Option<Cause> {
-    let frames = timeline.frames.iter().filter(|frame| {
+    let mut frames = timeline.frames.iter().filter(|frame| {
         lane == Lane::Thread(frame.thread) && frame.start.ps() <= at && at < frame.end.ps()
     });
     let loads = |purpose| purpose == Some(FramePurpose::DataLoading);
     let is_memory = |span: &Span| matches!(span.call, Some(Call::Allocate | Call::Free));
-    if frames.clone().any(|frame| loads(frame.purpose)) {
+    if frames.any(|frame| loads(frame.purpose)) {
         return Some(Cause::DataLoading);
     }
     if calls_at(timeline, lane, at).any(|(_, span)| is_memory(span)) {
@@ -136,9 +136,6 @@ fn doing(timeline: &Timeline, lane: Lane, at: u64) -> Option<Cause> {
     if waits(timeline, lane, at) {
         return Some(Cause::Synchronization);
     }
-    let mut operators = frames.filter(|frame| {
-        frame.kind == FrameKind::Operator && frame.purpose != Some(FramePurpose::Range)
-    });
-    let is_busy = operators.next().is_some() || calls_at(timeline, lane, at).next().is_some();
+    let is_busy = calls_at(timeline, lane, at).next().is_some();
     is_busy.then_some(Cause::Launch)
 }

@@ -25,7 +25,7 @@ pub struct StepProfile {
     pub gpu_events: u64,
 }
 
-pub(super) fn steps(work: &Work<'_>) -> Vec<StepProfile> {
+pub(in crate::analysis) fn steps(work: &Work<'_>) -> Vec<StepProfile> {
     let mut of_step: Vec<Vec<&Span>> = vec![Vec::new(); work.steps.len()];
     for &(index, span) in &work.device {
         if let Some(step) = work.step_of(index, span) {

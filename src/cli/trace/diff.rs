@@ -3,8 +3,9 @@
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use stepcast::analysis::difference;
+use stepcast::analysis::{Compared, difference};
 use stepcast::report::trace::difference as report;
+use stepcast::trace::Recording;
 
 use super::open::{Keep, TraceFiles};
 use crate::cli::{Context, Format, output, style};
@@ -33,7 +34,10 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> anyhow::Result<ExitCode
         files.open_job(Keep { frames: true, shapes: false }, context)
     };
     let (before, after) = (open(&args.before)?, open(&args.after)?);
-    let difference = difference(&before.timeline, &after.timeline);
+    let operations = [&before, &after].map(Recording::operations);
+    let [before, after] = [(&before, &operations[0]), (&after, &operations[1])]
+        .map(|(one, operations)| Compared { timeline: &one.timeline, operations });
+    let difference = difference(before, after);
     let mut text = Vec::new();
     match context.format {
         Format::Text => {

@@ -1,17 +1,19 @@
 //! Causes on devices and between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::suspicion::{Suspicion, evidence, short_name, us};
-use crate::analysis::{Intervals, SlowdownCause};
+use super::suspicion::{Removal, Suspicion, evidence, short_name, us};
+use crate::analysis::{Clue, Intervals, SlowdownCause};
 use crate::explore::what_if::beside_communication;
-use crate::timeline::{LabelId, Lane, Span, SpanId};
+use crate::timeline::{LabelId, Lane, Span, SpanId, StepMark};
 use crate::trace::Recording;
 use crate::work::Class;
 
 /// Kernels shorter than this pay for being fused, in picoseconds (10 us): starting a kernel takes
 /// as long.
 const SMALL: u64 = 10_000_000;
+/// Kernels further apart are not in a row, in picoseconds (100 us): the host did something else.
+const PAUSE_MOST: u64 = 100_000_000;
 /// A run of small kernels that is worth a word.
 const RUN_LEAST: usize = 4;
 /// Kernels of a name and grid beside communication and without, at least, for a ratio of their
@@ -60,6 +62,8 @@ fn compute(recording: &Recording) -> Vec<Intervals> {
 fn exposed(recording: &Recording) -> Vec<Suspicion> {
     let spans = &recording.timeline.spans;
     let compute = compute(recording);
+    let met: BTreeSet<SpanId> =
+        recording.timeline.meetings.iter().flat_map(|it| it.members.iter().copied()).collect();
     let mut by_name: BTreeMap<String, Vec<(u64, SpanId)>> = BTreeMap::new();
     for (index, span) in (0..).zip(spans) {
         if span.lane.is_host() || !matches!(span.class, Class::Communication(_)) {
@@ -77,8 +81,11 @@ fn exposed(recording: &Recording) -> Vec<Suspicion> {
         let clue = |&(bare, id): &(u64, SpanId)| {
             let span = &spans[id.0 as usize];
             let waited = us(span.start.ps().saturating_sub(span.ready.ps()));
-            let what =
-                format!("{:.0} us of it exposed, {waited:.0} us waiting for members", us(bare));
+            let waited = match met.contains(&id) {
+                true => format!("{waited:.0} us waiting for members"),
+                false => "waiting or transfer: only traces of the other members tell".to_owned(),
+            };
+            let what = format!("{:.0} us of it exposed; {waited}", us(bare));
             evidence(recording, span.process, span.occupied(), what, None)
         };
         Suspicion {
@@ -86,7 +93,7 @@ fn exposed(recording: &Recording) -> Vec<Suspicion> {
             what: format!("nothing computes beside `{name}` ({} times)", found.len()),
             found_us: us(total) / ranks(recording),
             evidence: found.iter().take(3).map(clue).collect(),
-            change: Some(format!("overlap name='{}'", regex::escape(&name))),
+            removal: Removal::Exact(format!("overlap name='{}'", regex::escape(&name))),
             experiment: "run one step with the collective issued earlier, or in smaller buckets; \
                          nccl-tests on the same ranks tell what of it is transfer"
                 .to_owned(),
@@ -112,6 +119,16 @@ fn lateness(recording: &Recording) -> Vec<Vec<(SpanId, u64)>> {
         caused[process].push((last, waited / (meeting.members.len() as u64 - 1)));
     }
     caused
+}
+
+/// The marked step during which a span begins.
+fn step_at(recording: &Recording, span: SpanId) -> Option<u64> {
+    let span = &recording.timeline.spans[span.0 as usize];
+    let mut steps = recording.timeline.steps.iter();
+    let holds = |step: &&StepMark| {
+        step.process == span.process && step.start <= span.ready && span.ready < step.end
+    };
+    steps.find(holds).map(|step| step.number)
 }
 
 fn straggler(recording: &Recording) -> Option<Suspicion> {
@@ -154,15 +171,17 @@ fn straggler(recording: &Recording) -> Option<Suspicion> {
     Some(Suspicion {
         cause: SlowdownCause::Straggler,
         what: format!(
-            "rank {rank} is the last in {} of {all} collectives, since {:.0} us; it computes {:+.1} % \
-             against the median rank",
+            "rank {rank} is the last in {} of {all} collectives, noticeably since {:.0} us{}; it \
+             computes {:.1} % {} than the median rank",
             late.len(),
             us(timeline.spans[since.0 as usize].ready.ps()),
-            100.0 * (excess - 1.0)
+            step_at(recording, since).map_or(String::new(), |step| format!(" (step {step})")),
+            100.0 * (excess - 1.0).abs(),
+            if excess < 1.0 { "less" } else { "more" }
         ),
         found_us: us(sum(late)),
         evidence: worst.iter().take(3).map(clue).collect(),
-        change: Some(change),
+        removal: Removal::Exact(change),
         experiment:
             "swap that rank with another node: a straggler that moves with the node is the \
                      node's, one that stays is the plan's or the data's"
@@ -193,8 +212,8 @@ fn imbalance(recording: &Recording) -> Option<Suspicion> {
             mean * 1e-6
         ),
         found_us: us(most) - mean * 1e-6,
-        evidence: Vec::new(),
-        change: Some(format!(
+        evidence: heavier_classes(recording, process as u32),
+        removal: Removal::Exact(format!(
             "scale kernels rank={rank} class=compute time={:.4}",
             mean / most as f64
         )),
@@ -202,6 +221,36 @@ fn imbalance(recording: &Recording) -> Option<Suspicion> {
             "count what each rank gets (tokens, experts, embedding rows, layers); cut it evenly"
                 .to_owned(),
     })
+}
+
+/// Classes of which a process has more than the mean one, those with most more first; each with its
+/// longest kernel.
+fn heavier_classes(recording: &Recording, process: u32) -> Vec<Clue> {
+    let mut sums: BTreeMap<Class, (u64, u64, Option<&Span>)> = BTreeMap::new();
+    for span in recording.timeline.spans.iter().filter(|span| computes(span)) {
+        let length = span.end.ps() - span.start.ps();
+        let sum = sums.entry(span.class).or_default();
+        sum.1 += length;
+        if span.process == process {
+            sum.0 += length;
+            let longest = sum.2.map_or(0, |longest| longest.end.ps() - longest.start.ps());
+            sum.2 = if length > longest { Some(span) } else { sum.2 };
+        }
+    }
+    let mut heavier: Vec<(f64, f64, Class, &Span)> = sums
+        .into_iter()
+        .filter_map(|(class, (own, all, longest))| {
+            Some((us(own), us(all) / ranks(recording), class, longest?))
+        })
+        .filter(|(own, mean, ..)| own > mean)
+        .collect();
+    heavier.sort_by(|left, right| (right.0 - right.1).total_cmp(&(left.0 - left.1)));
+    let clue = |(own, mean, class, span): &(f64, f64, Class, &Span)| {
+        let (class, name) = (class.name().replace('_', " "), short_name(recording, span));
+        let what = format!("{class} takes {own:.0} us, {mean:.0} us on the mean rank; `{name}`");
+        evidence(recording, process, span.occupied(), what, None)
+    };
+    heavier.iter().take(3).map(clue).collect()
 }
 
 fn small_kernels(recording: &Recording) -> Option<Suspicion> {
@@ -223,7 +272,14 @@ fn small_kernels(recording: &Recording) -> Option<Suspicion> {
     };
     let mut runs: Vec<(u64, Vec<SpanId>)> = Vec::new();
     for ids in streams.values() {
-        for run in ids.chunk_by(|left, right| is_small(left) && is_small(right)) {
+        let is_near = |left: &SpanId, right: &SpanId| {
+            let [left, right] = [left, right].map(|id| &spans[id.0 as usize]);
+            right.start.ps().saturating_sub(left.end.ps()) < PAUSE_MOST
+        };
+        let in_a_row = |left: &SpanId, right: &SpanId| {
+            is_small(left) && is_small(right) && is_near(left, right)
+        };
+        for run in ids.chunk_by(in_a_row) {
             if run.len() >= RUN_LEAST {
                 let busy: u64 = run
                     .iter()
@@ -245,12 +301,13 @@ fn small_kernels(recording: &Recording) -> Option<Suspicion> {
     (!runs.is_empty()).then(|| Suspicion {
         cause: SlowdownCause::SmallKernels,
         what: format!(
-            "{kernels} elementwise kernels below 10 us in {} rows could be fused",
+            "{kernels} elementwise kernels below 10 us, in {} rows of {RUN_LEAST} or more, could \
+             be fused",
             runs.len()
         ),
         found_us: us(between) / ranks(recording),
         evidence: runs.iter().take(3).map(clue).collect(),
-        change: Some("fuse kernels class=elementwise".to_owned()),
+        removal: Removal::Broader("fuse kernels class=elementwise".to_owned()),
         experiment:
             "torch.compile one block, or take a fused optimizer and norm, and count the kernels"
                 .to_owned(),
@@ -282,21 +339,45 @@ fn contention(recording: &Recording) -> Option<Suspicion> {
         times[times.len() / 2] as f64
     };
     let (mut alone_ps, mut beside_ps) = (0.0, 0.0);
-    for [alone, beside] in by_name.values_mut() {
+    let mut slowed: Vec<(f64, Kernel, String)> = Vec::new();
+    for (kernel, [alone, beside]) in &mut by_name {
         let is_enough = alone.len() >= COMPARED_LEAST && beside.len() >= COMPARED_LEAST;
         if is_enough && is_steady(alone) {
             let count = beside.len() as f64;
-            alone_ps += median(alone) * count;
-            beside_ps += median(beside) * count;
+            let (without, with) = (median(alone), median(beside));
+            alone_ps += without * count;
+            beside_ps += with * count;
+            let (without_us, with_us) = (without * 1e-6, with * 1e-6);
+            slowed.push((
+                (with - without) * count,
+                *kernel,
+                format!(
+                    "median {with_us:.1} us beside communication ({} times), {without_us:.1} us \
+                     without ({} times)",
+                    beside.len(),
+                    alone.len()
+                ),
+            ));
         }
     }
+    slowed.sort_by(|left, right| right.0.total_cmp(&left.0));
+    // The first of such a kernel beside communication stands for all.
+    let clue = |(_, kernel, what): &(f64, Kernel, String)| {
+        let mut all = spans.iter().enumerate();
+        let grid = |index: usize| recording.grids.get(index).copied().flatten();
+        let (_, span) = all.find(|(index, span)| {
+            beside[*index] && (span.process, span.label, grid(*index)) == *kernel
+        })?;
+        let what = format!("`{}`: {what}", short_name(recording, span));
+        Some(evidence(recording, span.process, span.occupied(), what, None))
+    };
     let ratio = beside_ps / alone_ps;
     (alone_ps > 0.0 && ratio > SLOWED).then(|| Suspicion {
         cause: SlowdownCause::Contention,
         what: format!("kernels take {ratio:.2} times as long beside communication as without it"),
         found_us: (beside_ps - alone_ps) * 1e-6 / ranks(recording),
-        evidence: Vec::new(),
-        change: Some(format!(
+        evidence: slowed.iter().take(3).filter_map(clue).collect(),
+        removal: Removal::Broader(format!(
             "scale kernels class=compute beside=communication time={:.4}",
             1.0 / ratio
         )),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::timeline::{Frame, FrameKind, Timeline};
+use crate::timeline::{Frame, Timeline};
 use crate::units::Instant;
 
 /// Frames of a timeline with the frame around each.
@@ -60,22 +60,12 @@ impl<'a> Frames<'a> {
             }
         })
     }
-
-    /// The innermost frame of a kind around a point in time.
-    pub(super) fn innermost(
-        &self,
-        process: u32,
-        thread: u32,
-        at: Instant,
-        kind: FrameKind,
-    ) -> Option<&'a Frame> {
-        self.around(process, thread, at).find(|frame| frame.kind == kind)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timeline::FrameKind;
 
     #[test]
     fn the_innermost_frame_is_found_behind_frames_that_are_over() {
@@ -97,7 +87,7 @@ mod tests {
         }
         let frames = Frames::of(&timeline);
         let name = |at| {
-            let found = frames.innermost(0, 1, Instant::from_ps(at), FrameKind::Operator);
+            let found = frames.around(0, 1, Instant::from_ps(at)).next();
             found.map(|frame| timeline.labels.name(frame.label))
         };
         assert_eq!(
@@ -105,7 +95,6 @@ mod tests {
             ["outer", "first", "outer", "deep", "second"].map(Some)
         );
         assert_eq!(name(100), None);
-        assert!(frames.innermost(0, 0, Instant::from_ps(5), FrameKind::Operator).is_none());
-        assert!(frames.innermost(0, 1, Instant::from_ps(5), FrameKind::Python).is_none());
+        assert!(frames.around(0, 0, Instant::from_ps(5)).next().is_none());
     }
 }

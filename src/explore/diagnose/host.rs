@@ -1,9 +1,9 @@
 //! Causes on the host: the device does nothing because nothing was launched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::frames::Frames;
-use super::suspicion::{Suspicion, evidence, exactly, python_line, us};
+use super::suspicion::{Removal, Suspicion, evidence, exactly, python_line, short_name, us};
 use crate::analysis::{Cause, Clue, IdleStretch, SlowdownCause};
 use crate::timeline::{FrameKind, FramePurpose, Lane, SpanId};
 use crate::trace::Recording;
@@ -54,13 +54,21 @@ impl Scene<'_> {
         self.recording.name(call)
     }
 
-    /// The innermost operator, else annotation, around a call.
-    fn operator(&self, gap: &IdleStretch, call: SpanId) -> Option<&str> {
+    /// The innermost operator, else annotation, in which the host was; ranges that enclose whole
+    /// steps say nothing.
+    fn operator(&self, gap: &IdleStretch) -> Option<&str> {
         let thread = thread(gap)?;
-        let at = self.recording.timeline.spans[call.0 as usize].start;
-        let find = |kind| self.frames.innermost(gap.process, thread, at, kind);
+        let find = |kind| {
+            let mut around = self.frames.around(gap.process, thread, gap.at);
+            around.find(|it| it.kind == kind && it.purpose != Some(FramePurpose::Range))
+        };
         let frame = find(FrameKind::Operator).or_else(|| find(FrameKind::Annotation))?;
         Some(self.recording.timeline.labels.name(frame.label))
+    }
+
+    /// The work that ended a gap.
+    fn next(&self, gap: &IdleStretch) -> String {
+        short_name(self.recording, &self.recording.timeline.spans[gap.next.0 as usize])
     }
 
     /// The outermost frame that loads data around the point of a gap.
@@ -102,7 +110,7 @@ fn data_loading(scene: &Scene<'_>) -> Vec<Suspicion> {
         what: format!("the device does nothing while the host is in `{loader}`"),
         found_us: scene.time_us(&gaps),
         evidence: scene.longest(&gaps, |_| "device idle while data is loaded".to_owned()),
-        change: Some(format!("remove host within={}", exactly(loader))),
+        removal: Removal::Exact(format!("remove host within={}", exactly(loader))),
         experiment: "train ten steps on one batch that is made once and kept; if the step gets \
                      shorter, load in more workers (num_workers, prefetch_factor, pin_memory)"
             .to_owned(),
@@ -116,7 +124,7 @@ fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
     let causes = [Cause::Synchronization, Cause::AfterSynchronization, Cause::Latency];
     for gap in scene.of(&causes) {
         if let Some(call) = gap.call {
-            let key = (scene.call_name(call), scene.operator(gap, call));
+            let key = (scene.call_name(call), scene.operator(gap));
             by_call.entry(key).or_default().push(gap);
         }
     }
@@ -131,7 +139,7 @@ fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
             ),
             found_us: scene.time_us(&gaps),
             evidence: scene.longest(&gaps, |_| format!("device idle after `{call}`")),
-            change: Some(format!("remove sync name={}{within}", exactly(call))),
+            removal: Removal::Exact(format!("remove sync name={}{within}", exactly(call))),
             experiment:
                 "take the call out for ten steps (.item(), .cpu(), a copy from memory that \
                          is not pinned, a printed loss), or let it look at the step before"
@@ -144,15 +152,17 @@ fn synchronization(scene: &Scene<'_>) -> Vec<Suspicion> {
 fn launch_bound(scene: &Scene<'_>) -> Option<Suspicion> {
     let mut gaps = scene.of(&[Cause::Launch, Cause::Latency]);
     gaps.retain(|gap| gap.call.is_none());
+    // Each stretch ends with one launch, and that is on its way behind it.
+    let times = gaps.iter().map(|gap| gap.next).collect::<BTreeSet<_>>().len();
     (!gaps.is_empty()).then(|| Suspicion {
         cause: SlowdownCause::LaunchBound,
-        what: format!(
-            "the device runs out of work {} times while the host is launching",
-            gaps.len()
-        ),
+        what: format!("the device runs out of work {times} times while the host is launching"),
         found_us: scene.time_us(&gaps),
-        evidence: scene.longest(&gaps, |_| "device idle, nothing launched".to_owned()),
-        change: Some("graph".to_owned()),
+        evidence: scene.longest(&gaps, |gap| {
+            let inside = scene.operator(gap).map_or(String::new(), |name| format!(" in `{name}`"));
+            format!("device idle until the host{inside} has launched `{}`", scene.next(gap))
+        }),
+        removal: Removal::Broader("graph".to_owned()),
         experiment:
             "double the micro-batch: a launch-bound step hardly gets longer; then capture a \
                      CUDA graph, or compile (torch.compile, mode=\"reduce-overhead\")"
@@ -160,18 +170,36 @@ fn launch_bound(scene: &Scene<'_>) -> Option<Suspicion> {
     })
 }
 
-fn host_work(scene: &Scene<'_>) -> Option<Suspicion> {
-    let gaps = scene.of(&[Cause::HostWork]);
-    (!gaps.is_empty()).then(|| Suspicion {
-        cause: SlowdownCause::HostWork,
-        what: "the device does nothing while the host is outside of all operators".to_owned(),
-        found_us: scene.time_us(&gaps),
-        evidence: scene.longest(&gaps, |_| "device idle, host elsewhere".to_owned()),
-        change: None,
-        experiment: "sample the host (py-spy dump) in that place: data, logging, checkpoints and \
-                     garbage collection are the usual ones"
-            .to_owned(),
-    })
+/// One for each place in which the host is.
+fn host_work(scene: &Scene<'_>) -> Vec<Suspicion> {
+    let mut by_place: BTreeMap<Option<&str>, Vec<&IdleStretch>> = BTreeMap::new();
+    for gap in scene.of(&[Cause::HostWork]) {
+        by_place.entry(scene.operator(gap)).or_default().push(gap);
+    }
+    let suspicion = |(place, gaps): (Option<&str>, Vec<&IdleStretch>)| {
+        let inside = place.map_or("outside of all operators".to_owned(), |it| format!("in `{it}`"));
+        let stretch = |gap: &&IdleStretch| {
+            Some(((gap.process, thread(gap)?), (gap.start.ps(), gap.end.ps())))
+        };
+        Suspicion {
+            cause: SlowdownCause::HostWork,
+            what: format!(
+                "the device does nothing while the host, {inside}, launches nothing for over a \
+                 millisecond ({} times)",
+                gaps.len()
+            ),
+            found_us: scene.time_us(&gaps),
+            evidence: scene.longest(&gaps, |gap| {
+                format!("device idle, the next launched is `{}`", scene.next(gap))
+            }),
+            removal: Removal::HostTime(gaps.iter().filter_map(stretch).collect()),
+            experiment: "sample the host in that place (py-spy dump): data, logging, checkpoints, \
+                         garbage collection, and kernels that are loaded or tuned at first use \
+                         are the usual ones"
+                .to_owned(),
+        }
+    };
+    by_place.into_iter().map(suspicion).collect()
 }
 
 fn memory(scene: &Scene<'_>) -> Option<Suspicion> {
@@ -188,7 +216,7 @@ fn memory(scene: &Scene<'_>) -> Option<Suspicion> {
             let call = gap.call.map_or("the driver", |call| scene.call_name(call));
             format!("device idle in `{call}`")
         }),
-        change: Some(format!("remove host name='^({})$'", names.join("|"))),
+        removal: Removal::Exact(format!("remove host name='^({})$'", names.join("|"))),
         experiment:
             "look at num_alloc_retries of torch.cuda.memory_stats(); halve the micro-batch, \
                      or set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"

@@ -15,10 +15,40 @@ pub(super) struct Suspicion {
     /// Time found, per rank.
     pub(super) found_us: f64,
     pub(super) evidence: Vec<Clue>,
-    /// The edit that would remove it, where there is one.
-    pub(super) change: Option<String>,
+    /// What would remove it.
+    pub(super) removal: Removal,
     /// What to try on the real system.
     pub(super) experiment: String,
+}
+
+/// What removes a cause from a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Removal {
+    /// An edit that removes it and nothing else: what that is worth is what the cause costs.
+    Exact(String),
+    /// An edit that removes more, so that the cause costs no more than the time found.
+    Broader(String),
+    /// Host time that is gone, `((process, thread), (from, to))` in picoseconds.
+    HostTime(Vec<((u32, u32), (u64, u64))>),
+}
+
+impl Removal {
+    /// The edit, where it can be written.
+    pub(super) fn change(&self) -> Option<&str> {
+        match self {
+            Self::Exact(change) | Self::Broader(change) => Some(change),
+            Self::HostTime(_) => None,
+        }
+    }
+
+    /// What a cause costs for which so much time was found, and whose removal is worth so much.
+    pub(super) fn cost_us(&self, found_us: f64, worth_us: Option<f64>) -> f64 {
+        match (self, worth_us) {
+            (_, None) => found_us,
+            (Self::Broader(_), Some(worth)) => worth.min(found_us),
+            (_, Some(worth)) => worth,
+        }
+    }
 }
 
 /// A value of an edit that means this text and nothing else.

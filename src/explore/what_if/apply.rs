@@ -4,6 +4,8 @@ mod collectives;
 mod host;
 mod kernels;
 
+pub(in crate::explore) use host::remove_between;
+
 use super::{Change, GpuSwap, Selection};
 use crate::replay::Prepared;
 use crate::spec::DataSources;

@@ -37,6 +37,10 @@ impl ClassOf {
     pub fn holds(self, class: Class) -> bool {
         match self {
             Self::Compute => !matches!(class, Class::Communication(_) | Class::Copy | Class::Host),
+            // Of simulations communication says its axis.
+            Self::One(Class::Communication(Axis::Unstated)) => {
+                matches!(class, Class::Communication(_))
+            }
             Self::One(one) => one == class,
         }
     }

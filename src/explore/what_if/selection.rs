@@ -68,17 +68,22 @@ impl Selection {
         recording: &Recording,
         is_one: impl Fn(&crate::timeline::Frame) -> bool,
     ) -> Option<Self> {
-        let timeline = &recording.timeline;
-        let within =
-            stretches(
-                timeline.frames.iter().filter(|frame| is_one(frame)).map(|frame| {
-                    ((frame.process, frame.thread), (frame.start.ps(), frame.end.ps()))
-                }),
-            );
-        let ranks = vec![true; timeline.processes.len()];
-        let is_empty = within.is_empty();
-        let within = Some(within);
-        (!is_empty).then_some(Self { spans: Vec::new(), within, steps: None, ranks })
+        let frames = recording.timeline.frames.iter().filter(|frame| is_one(frame));
+        let selection = Self::of_stretches(
+            recording,
+            frames.map(|frame| ((frame.process, frame.thread), (frame.start.ps(), frame.end.ps()))),
+        );
+        let is_empty = selection.within.as_ref().is_none_or(BTreeMap::is_empty);
+        (!is_empty).then_some(selection)
+    }
+
+    /// Stretches of host time, `((process, thread), (from, to))` in picoseconds.
+    pub fn of_stretches(
+        recording: &Recording,
+        found: impl Iterator<Item = ((u32, u32), (u64, u64))>,
+    ) -> Self {
+        let ranks = vec![true; recording.timeline.processes.len()];
+        Self { spans: Vec::new(), within: Some(stretches(found)), steps: None, ranks }
     }
 
     fn holds_place(&self, process: u32, asked: &Span) -> bool {
@@ -238,8 +243,8 @@ mod tests {
             start_ns: 90,
             end_ns: 190,
         });
-        builder.step(1, 80, 200);
-        builder.step(2, 200, 500);
+        builder.step(1, 1, 80, 200);
+        builder.step(1, 2, 200, 500);
         builder.finish()
     }
 

@@ -122,10 +122,13 @@ impl Builder<'_> {
             counts.iter().position(|&count| count == best)
         };
         let of_thread = |thread: usize| {
-            let own = most(&launches[thread]);
-            own.or_else(|| by_pid.get(&self.threads.keys[thread].0).and_then(most)).unwrap_or(0)
+            let pid = self.threads.keys[thread].0;
+            let process = most(&launches[thread]).or_else(|| by_pid.get(&pid).and_then(most));
+            // Files of several ranks number processes by rank, as they do devices.
+            process
+                .map_or_else(|| processes.get(&pid).copied().unwrap_or(0), |process| process as u32)
         };
-        (0..count).map(|thread| of_thread(thread) as u32).collect()
+        (0..count).map(of_thread).collect()
     }
 
     /// Calls and device work in order of their starts, calls first.
@@ -144,7 +147,7 @@ impl Builder<'_> {
         let single = places.processes.len() == 1;
         let source = |&device: &u64| Source {
             file: self.file.clone(),
-            rank: self.rank.filter(|_| single),
+            rank: self.rank.filter(|_| single).or(self.ranks.get(&device).copied()),
             world_size: self.world_size,
             device: (!self.device_events.is_empty()).then_some(device),
             device_name: self.device_names.get(&device).cloned(),
@@ -323,12 +326,33 @@ impl Builder<'_> {
         recording.synchronized.sort_by_key(|synchronized| synchronized.call);
     }
 
+    /// Steps of each process: those that its own process on the host marks; where that marks none
+    /// or is not known, those of all.
+    fn steps_by_process(&self, places: &Places) -> Vec<BTreeSet<(u64, i64, i64)>> {
+        let mut pids = vec![BTreeSet::new(); places.processes.len()];
+        for (&(pid, _), &process) in self.threads.keys.iter().zip(&places.thread_process) {
+            pids[process as usize].insert(pid);
+        }
+        let marks = |keep: &dyn Fn(u64) -> bool| -> BTreeSet<(u64, i64, i64)> {
+            let kept = self.steps.iter().filter(|step| keep(step.3));
+            kept.map(|&(number, start, end, _)| (number, start, end)).collect()
+        };
+        let of_process = |(device, own): (&u64, &BTreeSet<u64>)| {
+            // A file of several ranks says whose each is.
+            if self.ranks.contains(device) {
+                return marks(&|pid| pid == *device);
+            }
+            match marks(&|pid| own.contains(&pid)) {
+                own if own.is_empty() => marks(&|_| true),
+                own => own,
+            }
+        };
+        places.processes.keys().zip(&pids).map(of_process).collect()
+    }
+
     fn steps_and_memory(&mut self, places: &Places, timeline: &mut Timeline) {
-        let process_count = timeline.processes.len() as u32;
-        self.steps.sort_unstable();
-        self.steps.dedup();
-        for process in 0..process_count {
-            timeline.steps.extend(self.steps.iter().map(|&(number, start, end)| StepMark {
+        for (process, marks) in (0..).zip(self.steps_by_process(places)) {
+            timeline.steps.extend(marks.into_iter().map(|(number, start, end)| StepMark {
                 process,
                 number,
                 start: places.instant(start),

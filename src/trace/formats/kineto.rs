@@ -176,6 +176,10 @@ impl Reader<'_> {
                 let job = self.value::<Value>();
                 properties::job(job.as_ref(), &mut self.intake.builder);
             }
+            "ranks" => {
+                let ranks = self.value::<Value>();
+                properties::ranks(ranks.as_ref(), &mut self.intake.builder);
+            }
             "baseTimeNanoseconds" => {
                 let base = self.value::<Value>();
                 if let Some(base_ns) = base.as_ref().and_then(properties::integer) {

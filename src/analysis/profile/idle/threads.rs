@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::analysis::intervals::Intervals;
 use crate::analysis::profile::Work;
 use crate::analysis::profile::host::blocks_on_copy;
-use crate::timeline::{Call, FrameKind, FramePurpose, Lane};
+use crate::timeline::{Call, FramePurpose, Lane};
 
 /// What a thread does at a moment. Calls are indices of spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub(super) enum Doing {
     Memory(u32),
     /// It waits for the device, or until a copy is there.
     Waiting(u32),
-    /// It is in an operator, or in another call.
+    /// It is in another call.
     Busy,
-    /// It is in none of these.
+    /// It is in no call.
     Nothing,
 }
 
@@ -67,19 +67,9 @@ pub(super) fn threads(work: &Work<'_>) -> Threads {
         }
     }
     for frame in work.frames {
-        let stretch = (frame.start.ps(), frame.end.ps());
-        let of_thread = |raw: &mut BTreeMap<Lane, Raw>, push: fn(&mut Raw, (u64, u64))| {
-            push(raw.entry(Lane::Thread(frame.thread)).or_default(), stretch);
-        };
-        match (frame.purpose, frame.kind) {
-            (Some(FramePurpose::DataLoading), _) => {
-                of_thread(&mut raw, |raw, stretch| raw.loading.push(stretch));
-            }
-            (Some(FramePurpose::Range), _) => {}
-            (_, FrameKind::Operator) => {
-                of_thread(&mut raw, |raw, stretch| raw.busy.push(stretch));
-            }
-            _ => {}
+        if frame.purpose == Some(FramePurpose::DataLoading) {
+            let of_thread = raw.entry(Lane::Thread(frame.thread)).or_default();
+            of_thread.loading.push((frame.start.ps(), frame.end.ps()));
         }
     }
     let thread = |raw: Raw| Thread {

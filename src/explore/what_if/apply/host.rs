@@ -46,6 +46,20 @@ pub(super) fn scale(prepared: &mut Prepared<'_>, select: &Selector, factor: f64)
     })
 }
 
+/// Time of the host between its calls is gone where it is selected; gives how many stretches.
+pub(in crate::explore) fn remove_between(
+    prepared: &mut Prepared<'_>,
+    selection: &Selection,
+) -> u64 {
+    scale_by(prepared, |process, place| match (place.work, place.thread) {
+        (HostWork::Between, Some(thread)) if place.from > 0 => {
+            let covered = selection.covered(process, thread, place.from, place.to);
+            1.0 - covered as f64 / (place.to - place.from).max(1) as f64
+        }
+        _ => 1.0,
+    })
+}
+
 /// Launches in the selected place cost the host nothing, nor does the way from one to the next.
 pub(super) fn graph(prepared: &mut Prepared<'_>, selection: &Selection) -> u64 {
     let recording = prepared.recording;

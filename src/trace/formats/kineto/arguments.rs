@@ -30,6 +30,8 @@ pub(super) struct Arguments<'a> {
     pub correlation: Scalar<'a>,
     pub external_id: Scalar<'a>,
     pub bytes: Scalar<'a>,
+    /// What a call asks, where our own exports say it because the name does not.
+    pub call: Scalar<'a>,
     /// Blocks of a kernel's grid.
     pub grid: Option<[u32; 3]>,
     /// Those of rare events.
@@ -57,6 +59,8 @@ pub(super) struct Rare<'a> {
     pub split_in: Scalar<'a>,
     pub split_out: Scalar<'a>,
     pub sequence: Scalar<'a>,
+    /// What kind of work it is, as our own exports say.
+    pub class: Scalar<'a>,
     pub shapes: Option<Value>,
     pub dtypes: Option<Value>,
     pub values: Option<Value>,
@@ -71,6 +75,7 @@ impl Arguments<'_> {
             correlation: self.correlation.into_owned(),
             external_id: self.external_id.into_owned(),
             bytes: self.bytes.into_owned(),
+            call: self.call.into_owned(),
             grid: self.grid,
             rare: self.rare.map(|rare| Box::new(rare.into_owned())),
         }
@@ -98,6 +103,7 @@ impl Rare<'_> {
             split_in: self.split_in.into_owned(),
             split_out: self.split_out.into_owned(),
             sequence: self.sequence.into_owned(),
+            class: self.class.into_owned(),
             shapes: self.shapes,
             dtypes: self.dtypes,
             values: self.values,
@@ -163,6 +169,7 @@ impl ArgumentsSeed {
             Key::Correlation if is_work => &mut arguments.correlation,
             Key::ExternalId if is_work => &mut arguments.external_id,
             Key::Bytes if is_work => &mut arguments.bytes,
+            Key::Call if is_work => &mut arguments.call,
             Key::Grid if is_work => {
                 let value: Value = map.next_value()?;
                 arguments.grid = triple(&value);
@@ -223,6 +230,7 @@ impl ArgumentsSeed {
             Key::SplitIn => &mut rare.split_in,
             Key::SplitOut => &mut rare.split_out,
             Key::Sequence => &mut rare.sequence,
+            Key::Class => &mut rare.class,
             _ => return None,
         })
     }
@@ -244,6 +252,7 @@ enum Key {
     Correlation,
     ExternalId,
     Bytes,
+    Call,
     Grid,
     Shapes,
     Dtypes,
@@ -265,6 +274,7 @@ enum Key {
     SplitIn,
     SplitOut,
     Sequence,
+    Class,
 }
 
 struct KeySeed;
@@ -291,6 +301,7 @@ impl Visitor<'_> for KeySeed {
             b"correlation" => Key::Correlation,
             b"External id" | b"external id" => Key::ExternalId,
             b"bytes" => Key::Bytes,
+            b"call" => Key::Call,
             b"grid" => Key::Grid,
             b"Input Dims" | b"Input dims" => Key::Shapes,
             b"Input type" | b"Input types" => Key::Dtypes,
@@ -312,6 +323,7 @@ impl Visitor<'_> for KeySeed {
             b"In split size" => Key::SplitIn,
             b"Out split size" => Key::SplitOut,
             b"Seq" => Key::Sequence,
+            b"class" => Key::Class,
             _ => Key::Other,
         })
     }

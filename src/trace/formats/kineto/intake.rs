@@ -7,11 +7,12 @@ use super::arguments::Arguments;
 use super::category::Category;
 use super::event::{Event, STEP, Time, is_kept_anyway};
 use super::scalar::Scalar;
-use crate::timeline::FrameKind;
+use crate::timeline::{Call, FrameKind};
 use crate::trace::formats::frames;
 use crate::trace::{
     Announcement, Builder, DeviceEvent, DeviceKind, HostCall, HostFrame, Options, Synchronization,
 };
+use crate::work::Class;
 
 /// The number of a stream that is none, as a 32-bit number.
 const NO_STREAM: i64 = 0xffff_ffff;
@@ -175,6 +176,9 @@ impl<'a> Intake<'a> {
         if let Some(grid) = arguments.grid {
             self.builder.grid(grid);
         }
+        if let Some(class) = rare.and_then(|rare| Class::named(rare.class.text()?)) {
+            self.builder.stated_class(class);
+        }
     }
 
     fn call(&mut self, event: &Event<'_>, start_ns: i64, end_ns: i64) {
@@ -188,6 +192,9 @@ impl<'a> Intake<'a> {
             correlation: event.arguments.correlation.count(),
             context: 0,
         });
+        if let Some(call) = event.arguments.call.text().and_then(Call::named) {
+            self.builder.stated_call(call);
+        }
     }
 
     fn synchronization(&mut self, event: &Event<'_>, start_ns: i64) {
@@ -215,7 +222,8 @@ impl<'a> Intake<'a> {
             && let Some(number) = name.strip_prefix(STEP)
             && let Ok(number) = number.trim().parse()
         {
-            self.builder.step(number, start_ns, end_ns);
+            let pid = self.thread(event).0;
+            self.builder.step(pid, number, start_ns, end_ns);
         }
         if kind != FrameKind::Python && frames::announces(name) {
             self.announcement(event, start_ns, end_ns);

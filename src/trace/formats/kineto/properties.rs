@@ -29,3 +29,8 @@ pub(super) fn job(job: Option<&Value>, builder: &mut Builder<'_>) {
     let number = |key: &str| job?.get(key).and_then(count);
     builder.rank(number("rank"), number("world_size"));
 }
+
+/// Ranks whose processes and devices are numbered by rank (`ranks`, of our own exports of several).
+pub(super) fn ranks(ranks: Option<&Value>, builder: &mut Builder<'_>) {
+    builder.ranks(ranks.and_then(Value::as_array).into_iter().flatten().filter_map(count));
+}

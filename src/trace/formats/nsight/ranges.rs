@@ -55,7 +55,7 @@ pub(super) fn read(
             return;
         }
         if let Some(number) = marks.captures(text).and_then(|found| found[1].parse().ok()) {
-            builder.step(number, start_ns, end_ns);
+            builder.step(thread(global).0, number, start_ns, end_ns);
         }
         if PUSH_POP.contains(&kind) {
             let payload = || payload(row, database, &schemas);

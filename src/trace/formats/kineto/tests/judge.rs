@@ -36,7 +36,7 @@ fn slowly(text: &str, options: &Options<'_>) -> Recording {
             }
             "cpu_op" => {
                 if name == "ProfilerStep#3" {
-                    builder.step(3, start_ns, end_ns);
+                    builder.step(pid, 3, start_ns, end_ns);
                 }
                 if options.frames {
                     let kind = FrameKind::Operator;
