@@ -29,9 +29,9 @@ pub use facts::{Evidence, StageMemory, StepFacts};
 pub use intervals::Intervals;
 pub use profile::{
     AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleStretch,
-    IdleTime, KernelTime, KindTime, Occupancy, OperationTime, Profile, ProfileOptions,
-    QueueProfile, QueueSeries, RankCommunication, RankProfile, StepProfile, StreamProfile,
-    idle_stretches, profile,
+    IdleTime, KernelTime, KindTime, KnownCollective, Occupancy, OperationTime, Profile,
+    ProfileOptions, QueueProfile, QueueSeries, RankCommunication, RankProfile, StepProfile,
+    StreamProfile, idle_stretches, profile,
 };
 pub use ranking::{Order, Pairs, Timed, regret};
 pub use replayed::{Guesses, RankReplay, StepReplay};

@@ -119,6 +119,7 @@ impl Made<'_> {
             group_size: Some(ranks),
             group: Some("world"),
             sequence: Some(sequence),
+            ..CollectiveArguments::default()
         };
         let name = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgs)";
         self.device(Some(call), (DeviceKind::Kernel, name), stream, extent, Some(arguments));
