@@ -10,9 +10,11 @@ mod frames;
 mod host;
 mod suspicion;
 
-use super::what_if::{Change, Selection, apply, measured_us, remove_between, step_count, step_us};
+use super::what_if::{
+    Change, Selection, apply, editable, measured_us, remove_between, step_count, step_us,
+};
 use crate::analysis::{Diagnosis, Hypothesis, idle_stretches};
-use crate::replay::{Prepared, prepare, run};
+use crate::replay::{Prepared, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
 use crate::trace::Recording;
@@ -30,7 +32,7 @@ const REPLAYED_MOST: usize = 16;
 ///
 /// When the recording does not run to its end.
 pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosis, SimError> {
-    let prepared = prepare(recording);
+    let (prepared, _) = editable(recording)?;
     let base = run(&prepared)?;
     let replayed_us = step_us(&prepared, &base);
     let slowest = base

@@ -14,7 +14,7 @@ mod select;
 mod selection;
 
 pub use answer::{WhatIfError, what_if};
-pub(super) use answer::{measured_us, step_count, step_us};
+pub(super) use answer::{editable, measured_us, step_count, step_us};
 pub(super) use apply::remove_between;
 pub use apply::{Touched, apply};
 pub use change::{CHANGES, Change, ChangeError};

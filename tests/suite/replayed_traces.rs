@@ -170,3 +170,23 @@ fn a_loader_without_workers_is_named_and_its_removal_gives_the_step_with_workers
     eprintln!("{:.0} us by what-if, {measured:.0} us with workers", answer.after_us);
     assert!(error.abs() < 0.1, "{:.0} us, {measured:.0} us with workers", answer.after_us);
 }
+
+#[test]
+fn what_a_cause_is_worth_is_what_its_edit_answers() {
+    let Some(folder) = folder() else { return };
+    let mut compared = 0;
+    for file in ["deepseek_v3_dualpipe_h800", "kineto_resnet50_v100_workers0"] {
+        let recording = read(&folder.join(format!("{file}.json.gz")), true);
+        let sources = DataSources::shipped();
+        let found = diagnose(&recording, &sources).expect("it ends");
+        for one in &found.hypotheses {
+            let Some(text) = &one.change else { continue };
+            let change = Change::parse(text).expect("a change");
+            let (answer, _) = what_if(&recording, &[(text.clone(), change)], &sources).unwrap();
+            let worth_us = one.worth_us.expect("it was replayed");
+            assert!((answer.worth_us - worth_us).abs() < 1e-6, "{file}, {text}: {answer:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 3, "{compared}");
+}

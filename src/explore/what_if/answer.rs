@@ -2,7 +2,9 @@
 
 use super::interference::take_apart;
 use super::{Change, apply};
-use crate::analysis::{Answer, Bottleneck, ChangeAnswer, ProfileOptions, profile};
+use crate::analysis::{
+    Answer, Bottleneck, ChangeAnswer, InterferenceUsed, ProfileOptions, profile,
+};
 use crate::replay::{Prepared, Replay, prepare, run};
 use crate::sim::SimError;
 use crate::spec::DataSources;
@@ -37,9 +39,7 @@ pub fn what_if(
     changes: &[(String, Change)],
     sources: &DataSources,
 ) -> Result<(Answer, Replay), WhatIfError> {
-    let mut prepared = prepare(recording);
-    let recorded = run(&prepared)?;
-    let interference = take_apart(&mut prepared, &recorded);
+    let (prepared, interference) = editable(recording)?;
     let base = run(&prepared)?;
     let before_us = step_us(&prepared, &base);
     let mut alone = Vec::new();
@@ -78,6 +78,21 @@ pub fn what_if(
         warnings: base.warnings,
     };
     Ok((answer, replay))
+}
+
+/// A recording ready to be edited: kernels that come to run beside communication slow, and those
+/// that no longer do are faster, by these factors.
+///
+/// # Errors
+///
+/// When the recording does not run to its end.
+pub(in crate::explore) fn editable(
+    recording: &Recording,
+) -> Result<(Prepared<'_>, InterferenceUsed), SimError> {
+    let mut prepared = prepare(recording);
+    let recorded = run(&prepared)?;
+    let interference = take_apart(&mut prepared, &recorded);
+    Ok((prepared, interference))
 }
 
 /// Time of a step in which no start is later than its known causes.
