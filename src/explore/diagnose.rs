@@ -5,6 +5,7 @@
 //! ([`super::what_if`]). What it is worth is what the engine says when it runs the edited step, not
 //! the sum of what was found.
 
+mod contention;
 mod device;
 mod frames;
 mod host;
@@ -46,6 +47,7 @@ pub fn diagnose(recording: &Recording, sources: &DataSources) -> Result<Diagnosi
     let scene = host::Scene { recording, frames: &frames, gaps: &gaps };
     let mut suspicions = host::suspicions(&scene);
     suspicions.extend(device::suspicions(recording));
+    suspicions.extend(contention::suspicions(recording));
     for suspicion in &mut suspicions {
         suspicion.found_us /= steps;
     }

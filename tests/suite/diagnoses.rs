@@ -1,6 +1,6 @@
 //! Diagnosis of recordings made by hand, each with one thing wrong. Times are in microseconds.
 
-use crate::made::{LATENCY, Made, made, made_rank};
+use crate::made::{LATENCY, Made, PASSES, made, made_rank, slowed_by_communication};
 use stepcast::analysis::{Diagnosis, Hypothesis, SlowdownCause};
 use stepcast::explore::diagnose::diagnose;
 use stepcast::spec::DataSources;
@@ -123,4 +123,21 @@ fn the_rank_that_all_others_wait_for_is_the_straggler() {
     assert!(found.what.contains("rank 2 is the last in 6 of 6"), "{found:?}");
     // The others wait 6 x 90 for it; that much the step saves if it is as fast as they are.
     assert_eq!((found.found_us.round(), worth(found)), (540.0, 540.0));
+}
+
+#[test]
+fn kernels_slower_beside_communication_are_contention_and_different_work_is_not() {
+    let found = |names: [&str; 2], blocks: u32| -> Vec<Hypothesis> {
+        let recording = made_rank(0, 2, |made| slowed_by_communication(made, names, blocks));
+        let hypotheses = diagnosed(&recording).hypotheses;
+        hypotheses.into_iter().filter(|it| it.cause == SlowdownCause::Contention).collect()
+    };
+    // 5 x 15 beside it for 10 alone, 5 x 30 for 20: half as long again, and 25 and 50 lost.
+    let slowed = found(PASSES, 4096);
+    let [slowed] = &slowed[..] else { panic!("{slowed:?}") };
+    assert!((slowed.found_us - 75.0).abs() < 1e-6, "{slowed:?}");
+    assert!(slowed.what.contains("1.50 times as long"), "{slowed:?}");
+    assert_eq!(slowed.evidence.len(), 3);
+    // One name for both, and as many blocks as a device holds: persistent, and nothing compares.
+    assert_eq!(found(["vectorized_elementwise"; 2], 132), []);
 }

@@ -1,7 +1,7 @@
 //! What-if on recordings made by hand: each answer is worked out on paper. Times are in
 //! microseconds.
 
-use crate::made::{Made, made, made_rank};
+use crate::made::{Made, PASSES, made, made_rank, slowed_by_communication};
 use stepcast::analysis::Answer;
 use stepcast::explore::what_if::{Change, GpuSwap, what_if};
 use stepcast::spec::DataSources;
@@ -243,27 +243,6 @@ fn with_a_kernel_all_its_waits_are_gone() {
     });
     // `after` follows its launch at 41 by 5 then, beside the second stream.
     assert_eq!(steps(&recording, "remove kernels name=gone"), (525.0, 315.0));
-}
-
-const PASSES: [&str; 2] = ["vectorized_elementwise<short>", "vectorized_elementwise<long>"];
-
-/// Passes of 10 and 20, four of each alone (5-125), then five of each beside a collective on a
-/// stream of its own (125-350), where they take 15 and 30.
-fn slowed_by_communication(made: &mut Made<'_>, [short, long]: [&str; 2], blocks: u32) {
-    let (mut launched, mut end) = (0, 5);
-    let mut passes = |made: &mut Made<'_>, times: [(&str, i64); 2], count: i64| {
-        for (name, time) in times {
-            for _ in 0..count {
-                made.kernel_of_blocks(launched, name, blocks, (end, end + time));
-                (launched, end) = (launched + 3, end + time);
-            }
-        }
-        launched += 6;
-    };
-    passes(made, [(short, 10), (long, 20)], 4);
-    made.stated_wait(24, 20, 7);
-    made.collective(27, (20, 0, 2), (125, 350));
-    passes(made, [(short, 15), (long, 30)], 5);
 }
 
 #[test]

@@ -162,3 +162,25 @@ impl Made<'_> {
         self.builder.frame(HostFrame { pid: 1, thread: 1, kind, name, start_ns, end_ns });
     }
 }
+
+pub(crate) const PASSES: [&str; 2] =
+    ["vectorized_elementwise<short>", "vectorized_elementwise<long>"];
+
+/// Passes of 10 and 20, four of each alone (5-125), then five of each beside a collective on a
+/// stream of its own (125-350), where they take 15 and 30.
+pub(crate) fn slowed_by_communication(made: &mut Made<'_>, [short, long]: [&str; 2], blocks: u32) {
+    let (mut launched, mut end) = (0, 5);
+    let mut passes = |made: &mut Made<'_>, times: [(&str, i64); 2], count: i64| {
+        for (name, time) in times {
+            for _ in 0..count {
+                made.kernel_of_blocks(launched, name, blocks, (end, end + time));
+                (launched, end) = (launched + 3, end + time);
+            }
+        }
+        launched += 6;
+    };
+    passes(made, [(short, 10), (long, 20)], 4);
+    made.stated_wait(24, 20, 7);
+    made.collective(27, (20, 0, 2), (125, 350));
+    passes(made, [(short, 15), (long, 30)], 5);
+}

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::suspicion::{Removal, Suspicion, evidence, short_name, us};
 use crate::analysis::{Clue, Intervals, SlowdownCause};
-use crate::explore::what_if::beside_communication;
-use crate::timeline::{LabelId, Lane, Span, SpanId, StepMark};
+use crate::timeline::{Lane, Span, SpanId, StepMark};
 use crate::trace::Recording;
 use crate::work::Class;
 
@@ -16,13 +15,8 @@ const SMALL: u64 = 10_000_000;
 const PAUSE_MOST: u64 = 100_000_000;
 /// A run of small kernels that is worth a word.
 const RUN_LEAST: usize = 4;
-/// Kernels of a name and grid beside communication and without, at least, for a ratio of their
-/// medians.
-const COMPARED_LEAST: usize = 4;
-/// Ratio of the ninth to the first tenth of times up to which kernels do the same work.
-const STEADY: f64 = 1.25;
-/// Slowdown from which on a kernel counts as slowed.
-const SLOWED: f64 = 1.03;
+/// Compute of a rank over that of others from which on it has more.
+const MORE: f64 = 1.03;
 
 /// All causes on devices.
 pub(super) fn suspicions(recording: &Recording) -> Vec<Suspicion> {
@@ -30,7 +24,6 @@ pub(super) fn suspicions(recording: &Recording) -> Vec<Suspicion> {
     found.extend(straggler(recording));
     found.extend(imbalance(recording));
     found.extend(small_kernels(recording));
-    found.extend(contention(recording));
     found
 }
 
@@ -163,7 +156,7 @@ fn straggler(recording: &Recording) -> Option<Suspicion> {
     let median = sorted[sorted.len() / 2].max(1);
     let excess = busy[process] as f64 / median as f64;
     // A rank that computes no longer than the others is late by its host.
-    let change = if excess > SLOWED {
+    let change = if excess > MORE {
         format!("scale kernels rank={rank} class=compute time={:.4}", 1.0 / excess)
     } else {
         format!("scale host rank={rank} time=0")
@@ -200,7 +193,7 @@ fn imbalance(recording: &Recording) -> Option<Suspicion> {
         .enumerate()
         .max_by_key(|(process, busy)| (**busy, std::cmp::Reverse(*process)))?;
     let mean = busy.iter().sum::<u64>() as f64 / ranks(recording);
-    if most == 0 || most as f64 / mean < SLOWED {
+    if most == 0 || most as f64 / mean < MORE {
         return None;
     }
     let rank = timeline.processes[process].rank;
@@ -310,80 +303,6 @@ fn small_kernels(recording: &Recording) -> Option<Suspicion> {
         removal: Removal::Broader("fuse kernels class=elementwise".to_owned()),
         experiment:
             "torch.compile one block, or take a fused optimizer and norm, and count the kernels"
-                .to_owned(),
-    })
-}
-
-/// Whether times agree: kernels that take as many blocks whatever their work is do not.
-fn is_steady(times: &mut [u64]) -> bool {
-    times.sort_unstable();
-    let at = |tenths: usize| times[(times.len() - 1) * tenths / 10] as f64;
-    at(9) <= STEADY * at(1)
-}
-
-/// Kernels of one name and grid whose medians beside communication and without are compared.
-fn contention(recording: &Recording) -> Option<Suspicion> {
-    let spans = &recording.timeline.spans;
-    let beside = beside_communication(recording);
-    // Kernels of one name and grid do the same work.
-    type Kernel = (u32, LabelId, Option<[u32; 3]>);
-    let mut by_name: BTreeMap<Kernel, [Vec<u64>; 2]> = BTreeMap::new();
-    for (index, span) in spans.iter().enumerate().filter(|(_, span)| computes(span)) {
-        let beside = &beside[index];
-        let grid = recording.grids.get(index).copied().flatten();
-        let times = by_name.entry((span.process, span.label, grid)).or_default();
-        times[usize::from(*beside)].push(span.end.ps() - span.start.ps());
-    }
-    let median = |times: &mut Vec<u64>| {
-        times.sort_unstable();
-        times[times.len() / 2] as f64
-    };
-    let (mut alone_ps, mut beside_ps) = (0.0, 0.0);
-    let mut slowed: Vec<(f64, Kernel, String)> = Vec::new();
-    for (kernel, [alone, beside]) in &mut by_name {
-        let is_enough = alone.len() >= COMPARED_LEAST && beside.len() >= COMPARED_LEAST;
-        if is_enough && is_steady(alone) {
-            let count = beside.len() as f64;
-            let (without, with) = (median(alone), median(beside));
-            alone_ps += without * count;
-            beside_ps += with * count;
-            let (without_us, with_us) = (without * 1e-6, with * 1e-6);
-            slowed.push((
-                (with - without) * count,
-                *kernel,
-                format!(
-                    "median {with_us:.1} us beside communication ({} times), {without_us:.1} us \
-                     without ({} times)",
-                    beside.len(),
-                    alone.len()
-                ),
-            ));
-        }
-    }
-    slowed.sort_by(|left, right| right.0.total_cmp(&left.0));
-    // The first of such a kernel beside communication stands for all.
-    let clue = |(_, kernel, what): &(f64, Kernel, String)| {
-        let mut all = spans.iter().enumerate();
-        let grid = |index: usize| recording.grids.get(index).copied().flatten();
-        let (_, span) = all.find(|(index, span)| {
-            beside[*index] && (span.process, span.label, grid(*index)) == *kernel
-        })?;
-        let what = format!("`{}`: {what}", short_name(recording, span));
-        Some(evidence(recording, span.process, span.occupied(), what, None))
-    };
-    let ratio = beside_ps / alone_ps;
-    (alone_ps > 0.0 && ratio > SLOWED).then(|| Suspicion {
-        cause: SlowdownCause::Contention,
-        what: format!("kernels take {ratio:.2} times as long beside communication as without it"),
-        found_us: (beside_ps - alone_ps) * 1e-6 / ranks(recording),
-        evidence: slowed.iter().take(3).filter_map(clue).collect(),
-        removal: Removal::Broader(format!(
-            "scale kernels class=compute beside=communication time={:.4}",
-            1.0 / ratio
-        )),
-        experiment:
-            "give the collective fewer SMs (NCCL_MAX_CTAS, or the library's own setting) and \
-                     look at kernels and collective together"
                 .to_owned(),
     })
 }
