@@ -197,6 +197,8 @@ mod tests {
             ("ncclDevKernel_Generic(ncclDevKernelArgsStorage<4096ul>)", communication),
             ("void dpsk::ep::internode::cached_notify<false>(int, int)", communication),
             ("volta_sgemm_64x64_nt", Class::Gemm),
+            ("void fbgemm_gpu::permute_2D_lengths_kernel<int>(int)", Class::Elementwise),
+            ("void cutlass::device_kernel<fbgemm_gpu::f8f8bf16>(int)", Class::Gemm),
             ("Cijk_Ailk_Bljk_HHS_BH_MT128x128x16", Class::Gemm),
             ("void flash_fwd_kernel<Flash_fwd_kernel_traits<128>>", Class::Attention),
             ("void cudnn::bn_fw_tr_1C11_kernel_NCHW<float>", Class::Norm),

@@ -36,8 +36,8 @@ const KERNELS_MIN: usize = 2;
 
 /// Times alone that differ by more than this (ninth tenth to first) are of different work.
 const ALONE_RATIO: f64 = 1.3;
-/// The same beside communication, which slows by more or less: nothing measured slows a kernel by
-/// more than 1.9 (a second wave of a kernel that fills the device).
+/// The same beside communication, which slows by more or less: the most that was measured is 1.9 (a
+/// second wave of a kernel that fills the device), and kinds that are slower still did other work.
 const BESIDE_RATIO: f64 = 2.0;
 /// What clocks of whole microseconds add to differences, in microseconds.
 const CLOCK_US: f64 = 1.0;
@@ -52,6 +52,7 @@ const NO_GRID: &str = "neither grid nor shapes in the trace, so the same work ca
 const VARIED: &str = "unknown shapes, and different work under one grid (persistent kernels)";
 const NEVER_ALONE: &str = "nothing of the same work alone, or too little to compare";
 const FASTER: &str = "faster beside communication: other work under one name, or other clocks";
+const SLOWER: &str = "slower beside communication than it can make them: other work under one name";
 const MIXED: &str = "one name, grid and shape, but times alone differ";
 
 /// How much slower kernels of a class are beside communication.
@@ -213,7 +214,8 @@ enum GridTells {
 
 /// What grids tell, by process and name.
 fn grids(kinds: &BTreeMap<Kind, Kernels>) -> BTreeMap<(u32, LabelId), GridTells> {
-    let blocks = |grid: [u32; 3]| grid.iter().map(|&side| u64::from(side)).product::<u64>();
+    let blocks =
+        |grid: [u32; 3]| grid.iter().fold(1_u64, |all, &side| all.saturating_mul(u64::from(side)));
     let mut sizes: BTreeMap<(u32, LabelId), BTreeSet<u64>> = BTreeMap::new();
     let mut varied = BTreeSet::new();
     for ((process, name, grid, ..), kernels) in kinds {
@@ -324,6 +326,7 @@ pub(super) fn factors(
             (false, Some(GridTells::No)) => Some(VARIED),
             _ if compared.is_none() => Some(NEVER_ALONE),
             _ if compared.as_ref().is_some_and(|it| it.0 < FACTOR_LEAST) => Some(FASTER),
+            _ if compared.as_ref().is_some_and(|it| it.0 > BESIDE_RATIO) => Some(SLOWER),
             _ => None,
         };
         if let Some(why) = why.filter(|_| !kernels.beside.is_empty()) {

@@ -17,7 +17,8 @@ pub(crate) struct DiagnoseArgs {
 
 /// Diagnoses and prints.
 pub(crate) fn run(args: &DiagnoseArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let recording = args.files.open_job(Keep { frames: true, shapes: false }, context)?;
+    // With shapes, as `what-if` has them: a cause is worth what its edit answers.
+    let recording = args.files.open_job(Keep { frames: true, shapes: true }, context)?;
     let diagnosis = diagnose(&recording, &context.sources)?;
     for warning in &diagnosis.warnings {
         diagnostics::warn(context, warning);
