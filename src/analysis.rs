@@ -17,7 +17,9 @@ mod validation;
 
 pub use account::{Account, Part, account, accounts};
 pub use accuracy::{Errors, quantile};
-pub use answer::{Answer, Bottleneck, ChangeAnswer};
+pub use answer::{
+    Answer, Bottleneck, ChangeAnswer, FactorUsed, InterferenceUsed, PricedKernels, UntoldClass,
+};
 pub use compare::{
     Candidate, Comparison, ComparisonRow, Difference, Loss, Outcome, Predicted, compare,
 };
@@ -27,9 +29,9 @@ pub use facts::{Evidence, StageMemory, StepFacts};
 pub use intervals::Intervals;
 pub use profile::{
     AllocationProfile, Arrival, CallTime, Cause, CollectiveProfile, HostProfile, IdleStretch,
-    IdleTime, KernelTime, KindTime, Occupancy, OperationTime, Profile, ProfileOptions,
-    QueueProfile, QueueSeries, RankCommunication, RankProfile, StepProfile, StreamProfile,
-    idle_stretches, profile,
+    IdleTime, KernelTime, KindTime, KnownCollective, Occupancy, OperationTime, Profile,
+    ProfileOptions, QueueProfile, QueueSeries, RankCommunication, RankProfile, StepProfile,
+    StreamProfile, idle_stretches, profile,
 };
 pub use ranking::{Order, Pairs, Timed, regret};
 pub use replayed::{Guesses, RankReplay, StepReplay};

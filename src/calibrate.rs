@@ -21,6 +21,9 @@ pub use kind::{CheckOptions, KINDS, Kind, LearnOptions, Learned, Progress, kinds
 pub use machine::{MachineFactors, machine_factors};
 pub use measured::{Measured, Observation};
 pub use overview::overview;
-pub use recorded::{Extract, ExtractOptions, Interference, LaunchCosts, Sheet, extract};
+pub use recorded::{
+    Extract, ExtractOptions, Interference, Interferences, LaunchCosts, ShapedKernels, Sheet,
+    extract, interference, is_bound_by_memory,
+};
 pub use solve::robust_least_squares;
 pub use table::{Fault, Row, Table};

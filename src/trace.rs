@@ -14,7 +14,8 @@ mod join;
 mod recording;
 
 pub use builder::{
-    Builder, CollectiveArguments, DeviceEvent, DeviceKind, HostCall, HostFrame, Synchronization,
+    Announcement, Builder, CollectiveArguments, DeviceEvent, DeviceKind, HostCall, HostFrame,
+    Synchronization,
 };
 pub use calls::call;
 pub use classify::{Classes, KernelClass};

@@ -14,7 +14,9 @@ mod streams;
 mod tests;
 mod work;
 
-pub use collectives::{Arrival, CollectiveProfile, OperationTime, RankCommunication};
+pub use collectives::{
+    Arrival, CollectiveProfile, KnownCollective, OperationTime, RankCommunication,
+};
 pub use host::{AllocationProfile, CallTime, HostProfile};
 pub(super) use idle::Hosts;
 pub use idle::{Cause, IdleStretch, IdleTime, idle_stretches};
@@ -29,17 +31,18 @@ pub(super) use work::{Work, works};
 
 use serde::Serialize;
 
-use crate::timeline::{SpanId, Timeline};
+use crate::timeline::Timeline;
 use crate::units::Picoseconds;
-use crate::work::CollectiveKind;
 
 /// What an analysis is told beside the timeline, and how much is asked.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileOptions {
     /// Kernels named at most, of each process.
     pub kernels: usize,
-    /// Operations of communication, where the recording says them.
-    pub operations: Vec<(SpanId, CollectiveKind)>,
+    /// What is known of kernels that communicate.
+    pub communication: Vec<KnownCollective>,
+    /// Ranks of the job, where they are known.
+    pub world_size: Option<u64>,
 }
 
 /// Where the time of all processes went.
@@ -88,7 +91,7 @@ pub struct RankProfile {
 ///
 /// Takes time near-linear in the number of spans.
 pub fn profile(timeline: &Timeline, options: &ProfileOptions) -> Profile {
-    let collectives = collectives::collectives(timeline);
+    let collectives = collectives::collectives(timeline, options);
     let mut ranks: Vec<RankProfile> = works(timeline)
         .iter()
         .map(|work| {
@@ -105,7 +108,7 @@ pub fn profile(timeline: &Timeline, options: &ProfileOptions) -> Profile {
                 steps: steps(work),
                 kinds: kernels::kinds(work),
                 kernels: kernels::kernels(work, options.kernels),
-                operations: collectives::operations(work, &options.operations),
+                operations: collectives::operations(work, &options.communication),
                 communication: RankCommunication::default(),
                 queue: queue::deepest(&queues),
                 streams: streams::streams(work, &hosts, &queues),

@@ -11,6 +11,7 @@ mod host;
 mod interference;
 mod kernels;
 mod operators;
+mod shapes;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,8 @@ use crate::trace::Recording;
 use crate::work::Class;
 
 pub use host::LaunchCosts;
-pub use interference::Interference;
+pub use interference::{Interference, Interferences, interference, is_bound_by_memory};
+pub use shapes::ShapedKernels;
 
 /// What the trace does not say and a person may.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,8 @@ pub struct Extract {
     /// How much slower kernels are beside communication, by class; only where kernels of one name
     /// and shape ran with it and without it.
     pub interference: Vec<Interference>,
+    /// Kernels beside communication that could not be compared, by the reason.
+    pub interference_left_out: BTreeMap<String, u64>,
 }
 
 /// A measured table, as `stepcast calibrate` reads it.
@@ -101,13 +105,15 @@ pub fn extract(recording: &Recording, options: &ExtractOptions) -> Extract {
     sheets.push(collectives::sheet(recording, options, &mut ledger));
     sheets.retain(|sheet| !sheet.rows.is_empty());
     let kernels = recording.timeline.spans.iter().filter(|span| is_kernel(span));
+    let interference = interference::factors(recording, &operators, &beside);
     Extract {
         sheets,
         kernel_count: kernels.count() as u64,
         used_count: ledger.used,
         left_out: ledger.left_out,
         launches: host::launch_costs(recording),
-        interference: interference::factors(recording, &operators, &beside),
+        interference: interference.factors,
+        interference_left_out: interference.left_out,
     }
 }
 

@@ -3,11 +3,13 @@
 //! An edit changes the program of a recording ([`crate::replay`]) or what its works cost; then the
 //! engine runs it again. What a change is worth is the difference of two such runs, never a sum of
 //! durations: work that is hidden is worth nothing, and what was hidden behind it comes to light.
+//! Kernels that come to run beside communication slow as the same kernels did in the recording.
 
 mod answer;
 mod apply;
 mod change;
 mod gpu;
+mod interference;
 mod select;
 mod selection;
 

@@ -78,6 +78,18 @@ pub struct Prepared<'a> {
     pub without_launch: u64,
 }
 
+impl Prepared<'_> {
+    /// Adds a work that takes no time: launched in front of another one on its stream, it waits for
+    /// events beyond those that one launch can name.
+    pub fn add_join(&mut self) -> WorkId {
+        let id = WorkId(self.program.works.len() as u32);
+        self.program.works.push(join_work());
+        self.costs.works.push(work_cost(Seconds::ZERO));
+        self.work_span.push(None);
+        id
+    }
+}
+
 /// Everything that building a program looks at.
 pub(super) struct Plan<'a> {
     pub(super) recording: &'a Recording,
@@ -249,7 +261,7 @@ fn work_costs(recording: &Recording, launches: &Launches, waits: &StreamWaits) -
 }
 
 /// Work that takes a time whatever runs beside it.
-pub(super) fn work_cost(time: Seconds) -> WorkCost {
+fn work_cost(time: Seconds) -> WorkCost {
     WorkCost {
         time,
         launch: Seconds::ZERO,
@@ -260,7 +272,7 @@ pub(super) fn work_cost(time: Seconds) -> WorkCost {
 }
 
 /// The work that joins several waits: it takes no time.
-pub(super) fn join_work() -> Work {
+fn join_work() -> Work {
     let kind = WorkKind::Recorded { class: Class::OtherKernel, bytes: Bytes::ZERO };
     Work { label: Cow::Borrowed("join of waits"), pass: Pass::Forward, kind, launches: 1 }
 }

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use super::json::write_versioned;
 use super::table::{percent, table};
-use crate::analysis::{Answer, Bottleneck};
+use crate::analysis::{Answer, Bottleneck, InterferenceUsed};
+
+/// Share of a step from which on it is told what late starts make of an answer.
+const PUNCTUAL_LEAST: f64 = 0.002;
 
 /// Writes tables for people.
 ///
@@ -49,6 +52,15 @@ pub fn write_text(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     }
     write!(out, "{}", table(&["change", "touched", "step", "saved", "of the step"], &rows, 2))?;
     writeln!(out)?;
+    let apart_us = (answer.worth_if_punctual_us - answer.worth_us).abs();
+    if apart_us > PUNCTUAL_LEAST * answer.before_us {
+        writeln!(
+            out,
+            "starts that nothing explains stay as late as they were; {:.0} us are saved if they do \
+             not\n",
+            answer.worth_if_punctual_us
+        )?;
+    }
     let bottleneck = |bottleneck: &Bottleneck| {
         format!(
             "{} (compute {}, exposed communication {}, idle {})",
@@ -60,10 +72,63 @@ pub fn write_text(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     };
     writeln!(out, "bottleneck before: {}", bottleneck(&answer.bottleneck_before))?;
     writeln!(out, "bottleneck after:  {}", bottleneck(&answer.bottleneck_after))?;
+    write_interference(&answer.interference, out)?;
     for one in &answer.changes {
         if let Some(assumed) = one.assumed {
             writeln!(out, "assumed for `{}`: {assumed}", one.change)?;
         }
+    }
+    write_prices(answer, out)
+}
+
+/// How kernels were priced on another GPU.
+fn write_prices(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    for one in &answer.changes {
+        if let Some(priced) = one.priced {
+            writeln!(
+                out,
+                "priced for `{}`: {} kernels ({} of the devices' time) by their operators' shapes, {} \
+                 ({}) by kernels that take as long, {} ({}) communicate and stay",
+                one.change,
+                priced.by_shape_count,
+                percent(priced.by_shape_fraction),
+                priced.by_time_count,
+                percent(priced.by_time_fraction),
+                priced.unchanged_count,
+                percent(priced.unchanged_fraction),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn write_interference(used: &InterferenceUsed, out: &mut dyn Write) -> io::Result<()> {
+    if !used.factors.is_empty() {
+        writeln!(
+            out,
+            "kernels that edits move beside communication, or away from it, as recorded:"
+        )?;
+    }
+    for it in &used.factors {
+        let measured_on =
+            if it.measured_on == it.class { "" } else { "; measured on all that memory bounds" };
+        let unclear = match it.beside_count - it.told_count {
+            0 => String::new(),
+            unclear => format!(", {unclear} of them perhaps persistent"),
+        };
+        writeln!(
+            out,
+            "  {}: {:.3} times as long (quartiles {:.2} and {:.2}; from {} kernels \
+             beside{unclear}, and {} alone{measured_on})",
+            it.class, it.factor, it.factor_p25, it.factor_p75, it.beside_count, it.alone_count
+        )?;
+    }
+    if !used.untold.is_empty() {
+        writeln!(out, "not slowed beside communication, since the recording does not tell:")?;
+    }
+    for it in &used.untold {
+        let share = percent(it.time_fraction);
+        writeln!(out, "  {} ({share} of kernels' time): {}", it.class, it.why)?;
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! From events in any order to a recording.
 
+mod announced;
 mod finish;
 mod link;
+mod said;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Classes, KernelClass, call};
 use crate::timeline::{Call, FrameKind, FramePurpose, LabelId, Labels};
 use crate::work::{Axis, Class, CollectiveKind};
+use announced::{Announced, Shadow};
+use said::Said;
 
 /// Kind of work on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,23 +52,54 @@ pub struct DeviceEvent<'a> {
     pub collective: Option<CollectiveArguments<'a>>,
 }
 
-/// Arguments of a collective, as PyTorch writes them on NCCL kernels.
+/// Arguments of a collective, on its kernel or on a range that sent it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CollectiveArguments<'a> {
-    /// The operation (`allreduce`, `_allgather_base`, …).
+    /// The operation (`allreduce`, `_allgather_base`, `ncclSend`, …).
     pub name: Option<&'a str>,
     /// Elements put in.
     pub elements_in: Option<u64>,
     /// Elements got out.
     pub elements_out: Option<u64>,
-    /// Format of elements (`Float`, `BFloat16`, …).
+    /// Bytes put in, where the source counts bytes.
+    pub bytes_in: Option<u64>,
+    /// Bytes got out.
+    pub bytes_out: Option<u64>,
+    /// Bytes sent to each rank.
+    pub bytes_to_each: Option<u64>,
+    /// Format of elements (`Float`, `c10::BFloat16`, …).
     pub dtype: Option<&'a str>,
     /// Ranks of the group.
     pub group_size: Option<u64>,
     /// Name of the process group.
     pub group: Option<&'a str>,
+    /// Ranks of the group, as the source writes them.
+    pub ranks: Option<&'a str>,
     /// Number of the collective in its group.
     pub sequence: Option<u64>,
+    /// Whether ranks send each other different amounts.
+    pub is_uneven: bool,
+    /// Whether sizes are sums of messages to several ranks.
+    pub is_exchange: bool,
+}
+
+/// A range on a thread that says what collective is sent in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Announcement<'a> {
+    /// Process on the host.
+    pub pid: u64,
+    /// Thread.
+    pub thread: u64,
+    /// Start.
+    pub start_ns: i64,
+    /// End.
+    pub end_ns: i64,
+    /// Its number, by which what was launched in it may name it.
+    pub number: Option<u64>,
+    /// What it says, of each collective that is sent in it.
+    pub arguments: CollectiveArguments<'a>,
+    /// How many equal collectives are sent in it, where the recorder tells them apart.
+    pub count: u32,
 }
 
 /// A call of the runtime or driver.
@@ -140,7 +175,9 @@ pub struct Builder<'a> {
     operators: Vec<(u32, Vec<Vec<u64>>, Vec<String>)>,
     /// With whether the event that a stream waits for is known.
     synchronizations: Vec<(Synchronization, bool)>,
-    collectives: Vec<RawCollective>,
+    collectives: Vec<Collective>,
+    announced: Vec<Announced>,
+    shadows: Vec<Shadow>,
     memory: Vec<(u64, i64, f64)>,
     /// Number, start, end, and the process on the host that marked it.
     steps: Vec<(u64, i64, i64, u64)>,
@@ -211,14 +248,15 @@ struct RawFrame {
     label: LabelId,
 }
 
+/// A kernel that communicates.
 #[derive(Clone, Copy, Debug)]
-struct RawCollective {
-    kind: Option<CollectiveKind>,
-    bytes: Option<f64>,
-    dtype: Option<LabelId>,
-    group: Option<LabelId>,
-    group_size: Option<u64>,
-    sequence: Option<u64>,
+struct Collective {
+    /// What its own arguments say, and after [`Builder::hear`] all sources together.
+    said: Said,
+    /// What its name says.
+    by_name: Option<CollectiveKind>,
+    /// Number of the range that launched it.
+    announced_by: Option<u64>,
 }
 
 impl<'a> Builder<'a> {
@@ -237,6 +275,8 @@ impl<'a> Builder<'a> {
             operators: Vec::new(),
             synchronizations: Vec::new(),
             collectives: Vec::new(),
+            announced: Vec::new(),
+            shadows: Vec::new(),
             memory: Vec::new(),
             steps: Vec::new(),
             ranks: BTreeSet::new(),
@@ -294,9 +334,9 @@ impl<'a> Builder<'a> {
         };
         let communicates = known.class == Class::Communication(Axis::Unstated);
         let collective = communicates.then(|| {
-            let arguments = event.collective.unwrap_or_default();
-            let raw = self.collective(&arguments, known.operation);
-            self.collectives.push(raw);
+            let said = Said::of(&event.collective.unwrap_or_default(), &mut self.labels);
+            let by_name = known.operation;
+            self.collectives.push(Collective { said, by_name, announced_by: None });
             (self.collectives.len() - 1) as u32
         });
         self.device_events.push(Device {
@@ -321,6 +361,14 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Number of the range that launched the device work that was told last.
+    pub fn announced_by(&mut self, number: u64) {
+        let collective = self.device_events.last().and_then(|event| event.collective);
+        if let Some(collective) = collective {
+            self.collectives[collective as usize].announced_by = Some(number);
+        }
+    }
+
     /// Class of the device work that was told last, where the file says it. Rules of a user's own
     /// count more.
     pub fn stated_class(&mut self, class: Class) {
@@ -331,20 +379,21 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn collective(
+    /// A range on a thread that says what collective is sent in it.
+    pub fn announcement(&mut self, announcement: Announcement<'_>) {
+        let said = Said::of(&announcement.arguments, &mut self.labels);
+        self.announced.push(Announced::of(&announcement, said));
+    }
+
+    /// The same range as its shadow on a stream: around what was launched in it.
+    pub fn shadow(
         &mut self,
+        (device, stream): (u64, i64),
+        (start_ns, end_ns): (i64, i64),
         arguments: &CollectiveArguments<'_>,
-        by_name: Option<CollectiveKind>,
-    ) -> RawCollective {
-        let kind = arguments.name.and_then(link::operation).or(by_name);
-        RawCollective {
-            kind,
-            bytes: link::collective_bytes(arguments, kind),
-            dtype: arguments.dtype.map(|dtype| self.labels.intern(dtype)),
-            group: arguments.group.map(|group| self.labels.intern(group)),
-            group_size: arguments.group_size,
-            sequence: arguments.sequence,
-        }
+    ) {
+        let said = Said::of(arguments, &mut self.labels);
+        self.shadows.push(Shadow { place: (device, stream), start_ns, end_ns, said });
     }
 
     /// A call of the runtime or driver.

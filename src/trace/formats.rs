@@ -1,5 +1,6 @@
 //! Formats of traces, found by the head of the file.
 
+mod frames;
 mod kineto;
 mod nsight;
 

@@ -7,21 +7,24 @@
 //! (`join/clock.rs`). A file whose collectives agree with no other's stays apart. **Meetings**: on
 //! aligned clocks, equal collectives whose kernels overlapped and ended together are one
 //! (`join/meet.rs`); so a rank may lack some at the edges of its window or have more, and sends and
-//! receives meet their partners only. **Merging**: processes in order of their ranks, one table of
+//! receives meet their partners only. A recording may say more of one collective than another does
+//! of the same: kernels that say nothing beside their name meet any of that name at that time
+//! (`join/attach.rs`). **Merging**: processes in order of their ranks, one table of
 //! names, one clock. In a member, `ready` is then its own start and `start` that of the last
 //! member known, so that `ready..start` is waiting and `start..end` the transfer. Where not all
 //! members were recorded, an unrecorded one may have been the last.
 
+mod attach;
 mod clock;
 mod meet;
 mod merge;
 #[cfg(test)]
 mod tests;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 
-use super::{Recording, TraceError};
+use super::{Communication, Recording, TraceError};
 use crate::timeline::{Meeting, SpanId};
 use crate::work::CollectiveKind;
 
@@ -61,6 +64,10 @@ struct Event {
     span: SpanId,
     /// Equal for what may be the same collective.
     token: u32,
+    /// Equal for kernels of one name.
+    name: u32,
+    /// Whether more is said of it than its name.
+    is_said: bool,
     start_ps: i64,
     end_ps: i64,
     /// How many members it has at most, where the trace says it.
@@ -78,7 +85,7 @@ pub fn join(recordings: Vec<Recording>) -> Result<Joined, TraceError> {
     let ranks = ranks(&recordings)?;
     let base_ns = recordings.iter().map(|recording| recording.origin_ns).min().unwrap_or(0);
     let mut events = events(&recordings, base_ns);
-    let clocks = clock::align(&events, recordings.len());
+    let clocks = clocks(&events, recordings.len());
     for event in &mut events {
         let offset_ps = clocks[event.file].offset_ps;
         event.start_ps = event.start_ps.saturating_sub(offset_ps);
@@ -95,10 +102,23 @@ pub fn join(recordings: Vec<Recording>) -> Result<Joined, TraceError> {
         })
         .collect();
     events.retain(|event| clocks[event.file].is_aligned);
-    let found = meet::meetings(&events);
+    let found = attach::attach(&events, meet::meetings(&events));
     let offsets_ns: Vec<i64> = files.iter().map(|clock| clock.offset_ns).collect();
     let merged = merge::merge(recordings, &ranks, &offsets_ns);
     Ok(with_meetings(merged, files, &events, &found))
+}
+
+/// Clocks by all that is said of collectives; where files do not say the same, by their kernels.
+fn clocks(events: &[Event], file_count: usize) -> Vec<clock::Clock> {
+    let clocks = clock::align(events, file_count);
+    let aligned = |clocks: &[clock::Clock]| clocks.iter().filter(|it| it.is_aligned).count();
+    if aligned(&clocks) == file_count || events.iter().all(|event| event.is_said) {
+        return clocks;
+    }
+    let by_name: Vec<Event> =
+        events.iter().map(|event| Event { token: event.name, ..*event }).collect();
+    let others = clock::align(&by_name, file_count);
+    if aligned(&others) > aligned(&clocks) { others } else { clocks }
 }
 
 /// Ranks of all processes, by file. Files that say none take the lowest numbers left, in order.
@@ -130,43 +150,79 @@ fn ranks(recordings: &[Recording]) -> Result<Vec<Vec<u64>>, TraceError> {
 /// All collectives, in order of their files, on the files' clocks from `base_ns` on.
 fn events(recordings: &[Recording], base_ns: i64) -> Vec<Event> {
     let mut tokens: FxHashMap<String, u32> = FxHashMap::default();
+    let mut number = |text: String| {
+        let count = tokens.len() as u32;
+        *tokens.entry(text).or_insert(count)
+    };
+    let repeated = repeated(recordings);
     let mut events = Vec::new();
     for (file, recording) in recordings.iter().enumerate() {
         let shift_ps = recording.origin_ns.saturating_sub(base_ns).saturating_mul(1000);
         let time = |ps: u64| shift_ps.saturating_add(i64::try_from(ps).unwrap_or(i64::MAX));
         for said in &recording.communications {
             let span = &recording.timeline.spans[said.span.0 as usize];
-            let count = tokens.len() as u32;
-            let token = *tokens.entry(token(recording, said)).or_insert(count);
+            let numbered = numbered(recording, said).filter(|token| !repeated.contains(token));
+            let is_numbered = numbered.is_some();
+            let token = number(numbered.unwrap_or_else(|| unnumbered(recording, said)));
             let pair = said.kind == Some(CollectiveKind::SendReceive) && said.bytes.is_some();
             events.push(Event {
                 file,
                 process: span.process,
                 span: said.span,
                 token,
+                name: number(recording.name(said.span).to_owned()),
+                is_said: said.bytes.is_some()
+                    || said.communicator.is_some()
+                    || said.group_size.is_some(),
                 start_ps: time(span.ready.min(span.start).ps()),
                 end_ps: time(span.end.ps()),
                 most: if pair { Some(2) } else { said.group_size },
-                is_numbered: said.sequence.is_some() && said.communicator.is_some(),
+                is_numbered,
             });
         }
     }
     events
 }
 
-/// What members of one collective have in common, as far as the trace says it: communicator,
-/// operation, its number; where there is no number the kernel and the size. What is exchanged all
-/// to all differs in size from member to member.
-fn token(recording: &Recording, said: &super::Communication) -> String {
-    let label = |label| recording.timeline.labels.name(label);
-    let group = said.communicator.map_or("", label);
-    let (kind, size) = (said.kind, said.group_size);
-    if let (Some(sequence), Some(_)) = (said.sequence, said.communicator) {
-        return format!("{group}\n{kind:?}\n{size:?}\n{sequence}");
+/// What members of one collective have in common where it has a number in its communicator. A rank
+/// numbers its own sends and receives, so a number is no message's.
+fn numbered(recording: &Recording, said: &Communication) -> Option<String> {
+    let (sequence, communicator) = (said.sequence?, said.communicator?);
+    if said.kind == Some(CollectiveKind::SendReceive) {
+        return None;
     }
+    let (group, ranks) = (recording.timeline.labels.name(communicator), ranks_of(recording, said));
+    Some(format!("{group}\n{ranks}\n{:?}\n{:?}\n{sequence}", said.kind, said.group_size))
+}
+
+/// Numbers that name several collectives of a process, and so none.
+fn repeated(recordings: &[Recording]) -> FxHashSet<String> {
+    let mut twice = FxHashSet::default();
+    for recording in recordings {
+        let mut met: FxHashSet<(u32, String)> = FxHashSet::default();
+        for said in &recording.communications {
+            let process = recording.timeline.spans[said.span.0 as usize].process;
+            let Some(token) = numbered(recording, said) else { continue };
+            if !met.insert((process, token.clone())) {
+                twice.insert(token);
+            }
+        }
+    }
+    twice
+}
+
+fn ranks_of<'a>(recording: &'a Recording, said: &Communication) -> &'a str {
+    said.ranks.map_or("", |ranks| recording.timeline.labels.name(ranks))
+}
+
+/// What members have in common as far as the trace says it: communicator, operation, the kernel and
+/// the size. What is exchanged all to all differs in size from member to member.
+fn unnumbered(recording: &Recording, said: &Communication) -> String {
+    let group = said.communicator.map_or("", |label| recording.timeline.labels.name(label));
+    let (kind, size, ranks) = (said.kind, said.group_size, ranks_of(recording, said));
     let differs = matches!(kind, Some(CollectiveKind::AllToAll | CollectiveKind::SendReceive));
     let bytes = said.bytes.filter(|_| !differs).map(|bytes| bytes.value().to_bits());
-    format!("{group}\n{kind:?}\n{size:?}\n{bytes:?}\n{}", recording.name(said.span))
+    format!("{group}\n{ranks}\n{kind:?}\n{size:?}\n{bytes:?}\n{}", recording.name(said.span))
 }
 
 /// Writes meetings into the merged recording, and when each last member arrived into its members.

@@ -94,12 +94,17 @@ pub struct Communication {
     pub kind: Option<CollectiveKind>,
     /// Size as nccl-tests counts it.
     pub bytes: Option<Bytes>,
-    /// Format of its elements, as the trace calls it.
+    /// Whether its ranks are said to send each other different amounts.
+    pub is_uneven: bool,
+    /// Format of its elements as tables call it (`fp32`, `bf16`, …); one that is none of theirs as
+    /// the trace calls it.
     pub dtype: Option<LabelId>,
     /// Name of the communicator (process group).
     pub communicator: Option<LabelId>,
     /// Ranks of the communicator.
     pub group_size: Option<u64>,
+    /// Which they are, as the trace writes it.
+    pub ranks: Option<LabelId>,
     /// Number of the collective in its communicator, as the trace gives it.
     pub sequence: Option<u64>,
 }

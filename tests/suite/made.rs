@@ -86,6 +86,18 @@ impl Made<'_> {
         self.device(Some(call), (DeviceKind::Kernel, name), stream, extent, None);
     }
 
+    /// A kernel of the main thread with so many blocks, on stream 7.
+    pub(crate) fn kernel_of_blocks(
+        &mut self,
+        launched: i64,
+        name: &str,
+        blocks: u32,
+        extent: (i64, i64),
+    ) {
+        self.kernel_of(1, launched, name, 7, extent);
+        self.builder.grid([blocks, 1, 1]);
+    }
+
     /// A kernel of the main thread on stream 7.
     pub(crate) fn kernel(&mut self, launched: i64, name: &str, extent: (i64, i64)) {
         self.kernel_of(1, launched, name, 7, extent);
@@ -107,6 +119,7 @@ impl Made<'_> {
             group_size: Some(ranks),
             group: Some("world"),
             sequence: Some(sequence),
+            ..CollectiveArguments::default()
         };
         let name = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgs)";
         self.device(Some(call), (DeviceKind::Kernel, name), stream, extent, Some(arguments));
@@ -131,6 +144,16 @@ impl Made<'_> {
     /// A step that the recorder marks.
     pub(crate) fn step(&mut self, number: u64, (from, to): (i64, i64)) {
         self.builder.step(1, number, from * 1000, to * 1000);
+    }
+
+    /// An operator of the main thread with the shapes of its arguments, all in bf16.
+    pub(crate) fn operator(&mut self, name: &str, shapes: &[&[u64]], (from, to): (i64, i64)) {
+        let (start_ns, end_ns) = (from * 1000, to * 1000);
+        let kind = FrameKind::Operator;
+        let frame = HostFrame { pid: 1, thread: 1, kind, name, start_ns, end_ns };
+        let frame = self.builder.frame(frame);
+        let dtypes = vec!["c10::BFloat16".to_owned(); shapes.len()];
+        self.builder.operator(frame, shapes.iter().map(|it| it.to_vec()).collect(), dtypes);
     }
 
     /// A frame of the main thread.

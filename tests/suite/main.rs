@@ -4,6 +4,7 @@ mod calibrate_passes;
 mod calibrated_collectives;
 mod calibration;
 mod cli;
+mod collectives_said;
 mod comparison;
 mod data_files;
 mod diagnoses;

@@ -3,10 +3,23 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-use super::{RankProfile, Work};
-use crate::timeline::{Meeting, Span, SpanId, Timeline};
+use super::{ProfileOptions, RankProfile, Work};
+use crate::timeline::{LabelId, Meeting, Span, SpanId, Timeline};
 use crate::units::{Instant, Picoseconds};
 use crate::work::{Class, CollectiveKind};
+
+/// What is known of a kernel that communicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownCollective {
+    /// The kernel.
+    pub span: SpanId,
+    /// The operation.
+    pub kind: Option<CollectiveKind>,
+    /// Format of its elements.
+    pub dtype: Option<LabelId>,
+    /// Ranks of its group.
+    pub group_size: Option<u64>,
+}
 
 /// A member of a collective.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -36,6 +49,12 @@ pub struct CollectiveProfile {
     pub sequence: u32,
     /// Name of its kernel.
     pub kernel: String,
+    /// The operation, named as by NCCL tests, where something says it.
+    pub operation: Option<&'static str>,
+    /// Format of its elements, where something says it.
+    pub dtype: Option<String>,
+    /// Ranks of its group, where something says it; members may be fewer.
+    pub group_size: Option<u64>,
     /// When the first member arrived, since the start of the timeline.
     #[serde(rename = "start_us")]
     pub start: Picoseconds,
@@ -54,6 +73,9 @@ pub struct CollectiveProfile {
     pub bytes: Option<u64>,
     /// Bytes over transfer: the algorithm bandwidth of nccl-tests.
     pub algorithm_bandwidth_gb_per_s: Option<f64>,
+    /// The bus bandwidth of nccl-tests: what the slowest link carried if the data went the shortest
+    /// way. Only where all ranks of the group are members, so that the transfer is known.
+    pub bus_bandwidth_gb_per_s: Option<f64>,
     /// Its members, by process.
     pub members: Vec<Arrival>,
 }
@@ -88,17 +110,39 @@ pub struct OperationTime {
     pub total: Picoseconds,
     /// Bytes of those that say them.
     pub bytes: u64,
+    /// How many say them.
+    pub sized_count: u64,
 }
 
 /// All collectives of a timeline, in order of their first arrivals.
-pub(super) fn collectives(timeline: &Timeline) -> Vec<CollectiveProfile> {
-    let mut all: Vec<CollectiveProfile> =
-        timeline.meetings.iter().filter_map(|meeting| collective(timeline, meeting)).collect();
+pub(super) fn collectives(timeline: &Timeline, options: &ProfileOptions) -> Vec<CollectiveProfile> {
+    let known: BTreeMap<SpanId, &KnownCollective> =
+        options.communication.iter().map(|known| (known.span, known)).collect();
+    let collective = |meeting| collective(timeline, meeting, &known, options.world_size);
+    let mut all: Vec<CollectiveProfile> = timeline.meetings.iter().filter_map(collective).collect();
     all.sort_by_key(|it| it.start);
     all
 }
 
-fn collective(timeline: &Timeline, meeting: &Meeting) -> Option<CollectiveProfile> {
+/// Factor from algorithm to bus bandwidth of an operation of so many ranks (`doc/PERFORMANCE.md` of
+/// NVIDIA/nccl-tests).
+fn bus_factor(kind: CollectiveKind, ranks: u64) -> f64 {
+    let others = 1.0 - 1.0 / ranks as f64;
+    match kind {
+        CollectiveKind::AllReduce => 2.0 * others,
+        CollectiveKind::AllGather | CollectiveKind::ReduceScatter | CollectiveKind::AllToAll => {
+            others
+        }
+        CollectiveKind::Broadcast | CollectiveKind::SendReceive => 1.0,
+    }
+}
+
+fn collective(
+    timeline: &Timeline,
+    meeting: &Meeting,
+    known: &BTreeMap<SpanId, &KnownCollective>,
+    world_size: Option<u64>,
+) -> Option<CollectiveProfile> {
     let members: Vec<&Span> =
         meeting.members.iter().filter_map(|member| timeline.spans.get(member.0 as usize)).collect();
     let first_span = members.first()?;
@@ -122,6 +166,19 @@ fn collective(timeline: &Timeline, meeting: &Meeting) -> Option<CollectiveProfil
         transfer: Picoseconds::between(last, span.end),
     };
     let has_bytes = bytes > 0.0;
+    let known: Vec<&KnownCollective> =
+        meeting.members.iter().filter_map(|member| known.get(member).copied()).collect();
+    let kind = known.iter().find_map(|known| known.kind);
+    let dtype = known.iter().find_map(|known| known.dtype);
+    let count = members.len() as u64;
+    // Two of a group take part in a message; a group of all ranks of the job needs no telling.
+    let of_all = world_size.filter(|&all| all == count);
+    let group_size = known.iter().find_map(|known| known.group_size).or(of_all);
+    let is_message = kind == Some(CollectiveKind::SendReceive);
+    let is_whole = if is_message { count == 2 } else { group_size == Some(count) };
+    let algorithm_bandwidth = (has_bytes && transfer > Picoseconds::ZERO)
+        .then(|| bytes / transfer.seconds().value() / 1e9);
+    let bus_factor = kind.filter(|_| is_whole).map(|kind| bus_factor(kind, count));
     Some(CollectiveProfile {
         communicator: timeline.labels.name(meeting.communicator).to_owned(),
         sequence: meeting.sequence,
@@ -132,8 +189,13 @@ fn collective(timeline: &Timeline, meeting: &Meeting) -> Option<CollectiveProfil
         transfer,
         end_spread: Picoseconds::between(ends().min()?, ends().max()?),
         bytes: has_bytes.then_some(bytes as u64),
-        algorithm_bandwidth_gb_per_s: (has_bytes && transfer > Picoseconds::ZERO)
-            .then(|| bytes / transfer.seconds().value() / 1e9),
+        operation: kind.map(CollectiveKind::name),
+        dtype: dtype.map(|dtype| timeline.labels.name(dtype).to_owned()),
+        group_size,
+        algorithm_bandwidth_gb_per_s: algorithm_bandwidth,
+        bus_bandwidth_gb_per_s: algorithm_bandwidth
+            .zip(bus_factor)
+            .map(|(bandwidth, factor)| bandwidth * factor),
         members: members.iter().map(arrival).collect(),
     })
 }
@@ -159,11 +221,9 @@ pub(super) fn count(collectives: &[CollectiveProfile], ranks: &mut [RankProfile]
 }
 
 /// Communication of a process by operation, the longest first.
-pub(super) fn operations(
-    work: &Work<'_>,
-    known: &[(SpanId, CollectiveKind)],
-) -> Vec<OperationTime> {
-    let known: BTreeMap<u32, CollectiveKind> = known.iter().map(|it| (it.0.0, it.1)).collect();
+pub(super) fn operations(work: &Work<'_>, known: &[KnownCollective]) -> Vec<OperationTime> {
+    let known: BTreeMap<u32, CollectiveKind> =
+        known.iter().filter_map(|known| Some((known.span.0, known.kind?))).collect();
     let mut sums: BTreeMap<Option<CollectiveKind>, OperationTime> = BTreeMap::new();
     for (index, span) in &work.device {
         if !matches!(span.class, Class::Communication(_)) {
@@ -175,6 +235,7 @@ pub(super) fn operations(
         sum.operation = kind.map_or("unknown", CollectiveKind::name);
         sum.count += 1;
         sum.total += Picoseconds::between(from, to);
+        sum.sized_count += u64::from(span.bytes.value() > 0.0);
         sum.bytes = sum.bytes.saturating_add(span.bytes.value() as u64);
     }
     let mut sums: Vec<OperationTime> = sums.into_values().collect();

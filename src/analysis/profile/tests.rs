@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use super::slow::{idle_slow, occupancy_slow};
 use super::*;
 use crate::timeline::{
-    Arrow, Call, Frame, FrameKind, FramePurpose, Lane, Meeting, Process, Span, StepMark,
+    Arrow, Call, Frame, FrameKind, FramePurpose, Lane, Meeting, Process, Span, SpanId, StepMark,
 };
 use crate::units::{Bytes, Instant, Picoseconds};
-use crate::work::{Axis, Class};
+use crate::work::{Axis, Class, CollectiveKind};
 
 const COMMUNICATION: Class = Class::Communication(Axis::Unstated);
 
@@ -206,7 +206,18 @@ fn a_collective_tells_who_was_last_and_splits_waiting_from_transfer() {
     }
     let communicator = timeline.labels.intern("world");
     timeline.meetings.push(Meeting { communicator, sequence: 0, members });
-    let profile = profile(&timeline, &ProfileOptions::default());
+    let known = |members: &[SpanId]| {
+        let known = |&span: &SpanId| KnownCollective {
+            span,
+            kind: Some(CollectiveKind::AllReduce),
+            dtype: None,
+            group_size: Some(3),
+        };
+        members.iter().map(known).collect()
+    };
+    let communication = known(&timeline.meetings[0].members);
+    let options = ProfileOptions { communication, ..ProfileOptions::default() };
+    let profile = profile(&timeline, &options);
     let collective = &profile.collectives[0];
     assert_eq!((collective.last_rank, collective.skew), (1, ps(30)));
     let waiting: Vec<Picoseconds> = collective.members.iter().map(|it| it.waiting).collect();
@@ -215,8 +226,44 @@ fn a_collective_tells_who_was_last_and_splits_waiting_from_transfer() {
     // 4000 bytes in 20 ps.
     let bandwidth = collective.algorithm_bandwidth_gb_per_s.unwrap();
     assert!((bandwidth - 200_000.0).abs() < 1e-6, "{bandwidth}");
+    // An all-reduce of 3 ranks sends two thirds of it twice.
+    let bandwidth = collective.bus_bandwidth_gb_per_s.unwrap();
+    assert!((bandwidth - 200_000.0 * 4.0 / 3.0).abs() < 1e-6, "{bandwidth}");
+    assert_eq!(collective.operation, Some("all_reduce"));
+    let operation = &profile.ranks[0].operations[0];
+    assert_eq!((operation.count, operation.bytes, operation.sized_count), (1, 4000, 1));
     let last = profile.ranks[1].communication;
     assert_eq!((last.last_arrivals, last.caused_waiting), (1, ps(15)));
+}
+
+#[test]
+fn the_transfer_of_a_group_that_was_not_recorded_whole_has_no_bus_bandwidth() {
+    let mut timeline = world(2);
+    let mut members = Vec::new();
+    for process in [0, 1] {
+        let one = span(process, Lane::Stream(0), COMMUNICATION, 40, 40, 60);
+        let bytes = Bytes::new(4000.0);
+        members.push(push(&mut timeline, "nccl", Span { bytes, ..one }));
+    }
+    let communicator = timeline.labels.intern("world");
+    let kind = Some(CollectiveKind::AllGather);
+    let communication = |group_size| {
+        let known = |&span: &SpanId| KnownCollective { span, kind, dtype: None, group_size };
+        members.iter().map(known).collect::<Vec<_>>()
+    };
+    let told = communication(Some(4));
+    let untold = communication(None);
+    timeline.meetings.push(Meeting { communicator, sequence: 0, members });
+    let bus = |communication: &Vec<KnownCollective>, world_size| {
+        let communication = communication.clone();
+        let options = ProfileOptions { kernels: 0, communication, world_size };
+        profile(&timeline, &options).collectives[0].bus_bandwidth_gb_per_s
+    };
+    assert_eq!(bus(&told, Some(4)), None);
+    assert_eq!(bus(&untold, Some(4)), None);
+    assert_eq!(bus(&untold, None), None);
+    // 200 GB/s (in thousands), half of which stays at home, of two ranks that are all there are.
+    assert!((bus(&untold, Some(2)).unwrap() - 100_000.0).abs() < 1e-6);
 }
 
 fn any_work() -> impl Strategy<Value = Vec<Span>> {

@@ -14,16 +14,18 @@ const COLUMNS: &[&str] =
 /// Ranks that are taken to be on one node where nobody says.
 const ONE_NODE: usize = 8;
 
-/// Format of elements as tables call it, of PyTorch's name for it.
+/// Format of elements as tables of collectives call it: what is summed is as wide as what is not
+/// signed.
 fn dtype(name: &str) -> Option<&'static str> {
-    Some(match name.to_lowercase().trim_start_matches("c10::") {
-        "bfloat16" => "bf16",
-        "half" | "float16" => "fp16",
-        "float" | "float32" => "fp32",
-        "double" | "float64" => "fp64",
-        "int" | "int32" => "int32",
-        "long" | "int64" => "int64",
-        "char" | "byte" | "int8" | "uint8" => "int8",
+    Some(match name {
+        "bf16" => "bf16",
+        "fp16" => "fp16",
+        "fp32" => "fp32",
+        "fp64" => "fp64",
+        "fp8" => "fp8",
+        "int32" | "uint32" => "int32",
+        "int64" | "uint64" => "int64",
+        "int8" | "uint8" | "bool" => "int8",
         _ => return None,
     })
 }
@@ -37,10 +39,9 @@ pub(super) fn sheet(recording: &Recording, options: &ExtractOptions, ledger: &mu
     for meeting in &recording.timeline.meetings {
         let count = meeting.members.len();
         met += count;
-        let Some(&first) = meeting.members.first().and_then(|span| said.get(span)) else {
-            continue;
-        };
-        match row(recording, first, count, options) {
+        let members: Vec<&Communication> =
+            meeting.members.iter().filter_map(|span| said.get(span).copied()).collect();
+        match row(recording, &members, options) {
             Ok(values) => {
                 let spans = meeting.members.iter();
                 let spans = spans.map(|span| &recording.timeline.spans[span.0 as usize]);
@@ -69,13 +70,19 @@ pub(super) fn sheet(recording: &Recording, options: &ExtractOptions, ledger: &mu
 /// All but the time, or why a meeting is no row.
 fn row(
     recording: &Recording,
-    said: &Communication,
-    count: usize,
+    members: &[&Communication],
     options: &ExtractOptions,
 ) -> Result<Vec<String>, &'static str> {
+    let count = members.len();
+    let said = members.first().ok_or("collective without members")?;
     let process = recording.timeline.spans[said.span.0 as usize].process as usize;
     let world = recording.sources.get(process).and_then(|source| source.world_size);
-    let all = said.group_size.or(world).unwrap_or(recording.sources.len() as u64);
+    let told = members.iter().find_map(|said| said.group_size);
+    let all = match said.kind {
+        // Of a group only the two that exchange a message.
+        Some(CollectiveKind::SendReceive) => 2,
+        _ => told.or(world).unwrap_or(recording.sources.len() as u64),
+    };
     if (count as u64) < all {
         return Err("collective of which not all members were recorded");
     }
@@ -83,6 +90,10 @@ fn row(
     let kind = kind.ok_or("collective of an operation that tables have none of")?;
     let bytes = said.bytes.filter(|bytes| bytes.value() > 0.0);
     let bytes = bytes.ok_or("collective whose size the trace does not say")?;
+    // Tables are of equal parts: what ranks put in is the same, and the same for each other rank.
+    if members.iter().any(|other| other.bytes != said.bytes || other.is_uneven) {
+        return Err("collective whose ranks send different amounts");
+    }
     let told = said.dtype.map(|label| recording.timeline.labels.name(label));
     let dtype = told.and_then(dtype).ok_or("collective of a format that tables have none of")?;
     let gpu = gpu(recording, process as u32, options);

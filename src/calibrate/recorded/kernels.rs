@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::operators::Operators;
+use super::shapes;
 use super::{ExtractOptions, Ledger, Sheet, gpu, is_kernel, quantile, time_us, written_us};
 use crate::timeline::SpanId;
 use crate::trace::{Operator, Recording};
@@ -143,7 +144,7 @@ fn known(name: &str) -> Option<Reader> {
 }
 
 /// The format of an argument, else what the kernel's name says.
-fn dtype(arguments: &Operator, index: usize, kernel: &str) -> Option<&'static str> {
+pub(super) fn dtype(arguments: &Operator, index: usize, kernel: &str) -> Option<&'static str> {
     let told = arguments.dtypes.get(index).map(|dtype| dtype.to_lowercase());
     let text = told.filter(|told| !told.is_empty()).unwrap_or_else(|| kernel.to_lowercase());
     [
@@ -165,14 +166,10 @@ fn dtype(arguments: &Operator, index: usize, kernel: &str) -> Option<&'static st
 fn product(name: &str, arguments: &Operator, kernel: &str, _: &ExtractOptions) -> Found {
     // `addmm` and `baddbmm` take what they add first.
     let first = usize::from(matches!(name, "aten::addmm" | "aten::baddbmm"));
-    let shape = |index: usize| arguments.shapes.get(first + index).map_or(&[][..], Vec::as_slice);
-    let (m, n, k) = match (name, shape(0), shape(1)) {
-        ("aten::linear", [rows @ .., k], [n, same]) if k == same && !rows.is_empty() => {
-            (rows.iter().fold(1_u64, |all, &row| all.saturating_mul(row)), *n, *k)
-        }
-        (_, [m, k], [same, n]) | (_, [1, m, k], [1, same, n]) if k == same => (*m, *n, *k),
-        (_, [_, _, _], [_, _, _]) => return Found::Refused("batched product: tables have none"),
-        _ => return Found::Refused("product whose shapes do not fit"),
+    let (m, n, k) = match shapes::product(name, arguments) {
+        Some([m, n, k, 1]) => (m, n, k),
+        Some(_) => return Found::Refused("batched product: tables have none"),
+        None => return Found::Refused("product whose shapes do not fit"),
     };
     let is_tf32 = kernel.to_lowercase().contains("tf32") || kernel.contains("s1688gemm_128");
     let dtype = match dtype(arguments, first, kernel) {
@@ -192,13 +189,10 @@ fn attention(name: &str, arguments: &Operator, kernel: &str, options: &ExtractOp
     if name.contains("backward") {
         return Found::Refused("backward of attention: its table wants its forward beside it");
     }
-    let shape = |index: usize| arguments.shapes.get(index).map_or(&[][..], Vec::as_slice);
-    let ([batch, a, b, width], [_, c, d, _]) = (shape(0), shape(1)) else {
+    let Some([batch, heads, seq, kv_heads, key_seq, width]) = shapes::attention(name, arguments)
+    else {
         return Found::Refused("attention without shapes of four axes");
     };
-    // Flash attention takes batch, sequence, heads; PyTorch's front takes batch, heads, sequence.
-    let heads_first = name.contains("scaled_dot_product");
-    let (heads, seq, kv_heads, key_seq) = if heads_first { (a, b, c, d) } else { (b, a, d, c) };
     let Some(causal) = options.causal else {
         return Found::Refused("attention: shapes do not say if it is causal: say --causal");
     };
@@ -206,11 +200,11 @@ fn attention(name: &str, arguments: &Operator, kernel: &str, options: &ExtractOp
         return Found::Refused("attention of a format that tables have none of");
     };
     let sizes = [batch, seq, key_seq, heads, kv_heads, width];
-    if sizes.contains(&&0) {
+    if sizes.contains(&0) {
         return Found::Refused("empty attention");
     }
     let mut values = vec![dtype.to_owned()];
-    values.extend(sizes.map(u64::to_string));
+    values.extend(sizes.map(|size| size.to_string()));
     values.push(u8::from(causal).to_string());
     Found::Shape((1, values))
 }

@@ -84,6 +84,7 @@ fn collective(rank: u64) -> DeviceEvent<'static> {
             group_size: Some(2),
             group: Some("0"),
             sequence: Some(4),
+            ..CollectiveArguments::default()
         }),
     }
 }

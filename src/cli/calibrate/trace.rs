@@ -93,10 +93,31 @@ fn text(found: &Extract) -> String {
     }
     for it in &found.interference {
         line(format!(
-            "{} kernels take {:.3} of their time beside communication ({} kinds, {} beside, {} \
-             alone)",
-            it.class, it.factor, it.kind_count, it.beside_count, it.alone_count
+            "{} kernels take {:.3} of their time beside communication (a quarter below {:.2}, a \
+             quarter above {:.2}, median of kinds {:.2}; {} kinds, {} beside, {} alone)",
+            it.class,
+            it.factor,
+            it.factor_p25,
+            it.factor_p75,
+            it.kind_median,
+            it.kind_count,
+            it.beside_count,
+            it.alone_count
         ));
+        match it.factor_of_told {
+            Some(factor) if it.told_count < it.beside_count => line(format!(
+                "  {factor:.3} without {} that may be persistent and whose shapes are not known",
+                it.beside_count - it.told_count
+            )),
+            None => line("  all may be persistent, and their shapes are not known".to_owned()),
+            Some(_) => {}
+        }
+    }
+    if !found.interference_left_out.is_empty() {
+        line("beside communication and not compared".to_owned());
+    }
+    for (why, count) in &found.interference_left_out {
+        line(format!("  {count} {why}"));
     }
     text
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use stepcast::analysis::{ProfileOptions, profile};
+use stepcast::analysis::{KnownCollective, ProfileOptions, profile};
 use stepcast::report::trace::{self, Measured};
 use stepcast::trace::{Recording, join};
 
@@ -63,7 +63,18 @@ fn together(recordings: Vec<Recording>, context: &Context) -> anyhow::Result<Vec
 }
 
 fn measure(recording: &Recording, kernels: usize) -> Measured<'_> {
-    let operations = recording.operations();
-    let profile = profile(&recording.timeline, &ProfileOptions { kernels, operations });
+    let communications = recording.communications.iter();
+    let known = communications.map(|said| KnownCollective {
+        span: said.span,
+        kind: said.kind,
+        dtype: said.dtype,
+        group_size: said.group_size,
+    });
+    let options = ProfileOptions {
+        kernels,
+        communication: known.collect(),
+        world_size: recording.sources.iter().find_map(|source| source.world_size),
+    };
+    let profile = profile(&recording.timeline, &options);
     Measured { recording, profile }
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &WhatIfArgs, context: &Context) -> anyhow::Result<ExitCo
         }
     }
     Problems::check(problems)?;
-    let recording = args.files.open_job(Keep { frames: true, shapes: false }, context)?;
+    let recording = args.files.open_job(Keep { frames: true, shapes: true }, context)?;
     let (answer, replay) = what_if(&recording, &changes, &context.sources)
         .map_err(|error| Problems::from(Problem::new("", error.to_string())))?;
     if let Some(path) = &args.trace {

@@ -1,5 +1,6 @@
 //! The answer: each change by itself, and all of them together.
 
+use super::interference::take_apart;
 use super::{Change, apply};
 use crate::analysis::{Answer, Bottleneck, ChangeAnswer, ProfileOptions, profile};
 use crate::replay::{Prepared, Replay, prepare, run};
@@ -36,7 +37,9 @@ pub fn what_if(
     changes: &[(String, Change)],
     sources: &DataSources,
 ) -> Result<(Answer, Replay), WhatIfError> {
-    let prepared = prepare(recording);
+    let mut prepared = prepare(recording);
+    let recorded = run(&prepared)?;
+    let interference = take_apart(&mut prepared, &recorded);
     let base = run(&prepared)?;
     let before_us = step_us(&prepared, &base);
     let mut alone = Vec::new();
@@ -48,6 +51,7 @@ pub fn what_if(
             change: change.0.clone(),
             touched: touched.count,
             assumed: touched.assumed,
+            priced: touched.priced,
             step_us: after_us,
             worth_us: before_us - after_us,
         });
@@ -66,12 +70,20 @@ pub fn what_if(
         after_us,
         worth_us: before_us - after_us,
         interaction_us: before_us - after_us - sum,
+        worth_if_punctual_us: punctual_us(&prepared)? - punctual_us(&together)?,
         bottleneck_before: bottleneck(&base),
         bottleneck_after: bottleneck(&replay),
         changes: alone,
+        interference,
         warnings: base.warnings,
     };
     Ok((answer, replay))
+}
+
+/// Time of a step in which no start is later than its known causes.
+fn punctual_us(prepared: &Prepared<'_>) -> Result<f64, SimError> {
+    let punctual = prepared.punctual();
+    Ok(step_us(&punctual, &run(&punctual)?))
 }
 
 fn make(

@@ -1,23 +1,27 @@
 //! Edits applied to a prepared recording.
 
 mod collectives;
+mod fuse;
+mod gpu;
 mod host;
 mod kernels;
 
 pub(in crate::explore) use host::remove_between;
 
-use super::{Change, GpuSwap, Selection};
+use super::{Change, Selection};
+use crate::analysis::PricedKernels;
 use crate::replay::Prepared;
 use crate::spec::DataSources;
-use crate::timeline::SpanId;
 
 /// What an edit touched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Touched {
     /// Kernels, calls or stretches of host time.
     pub count: u64,
     /// What was assumed.
     pub assumed: Option<&'static str>,
+    /// How kernels were priced on another GPU; `None` for all other edits.
+    pub priced: Option<PricedKernels>,
 }
 
 /// Applies an edit.
@@ -30,6 +34,7 @@ pub fn apply(
     change: &Change,
     sources: &DataSources,
 ) -> Result<Touched, String> {
+    let mut priced = None;
     let (count, assumed) = match change {
         Change::ScaleKernels { select, time } => {
             let selected = kernels::selected(prepared, select);
@@ -44,11 +49,11 @@ pub fn apply(
             kernels::remove(prepared, &selected);
             (selected.len() as u64, None)
         }
-        Change::FuseKernels { select, time } => {
+        Change::FuseKernels { select, time, saves_traffic } => {
             let selected = kernels::selected(prepared, select);
-            let gone = kernels::fuse(prepared, &selected, *time);
+            let gone = fuse::fuse(prepared, &selected, *time, *saves_traffic);
             kernels::remove(prepared, &gone);
-            (gone.len() as u64, Some("neighbours on a stream can be fused whatever they compute"))
+            (gone.len() as u64, Some(if *saves_traffic { fuse::SAVED } else { fuse::KEPT }))
         }
         Change::RemoveSync { select } => {
             (host::remove_waits(prepared, &Selection::of(prepared.recording, select)), None)
@@ -73,36 +78,14 @@ pub fn apply(
             collectives::overlap(prepared, select, until.as_ref()),
             Some("nothing needs the result before the end of the step, or the kernels of `until`"),
         ),
-        Change::Gpu { name, from } => (
-            swap(prepared, sources, name, from.as_deref())?,
-            Some("shapes are those that take as long on the recorded GPU; links and host stay"),
-        ),
+        Change::Gpu { name, from } => {
+            let touched = gpu::swap(prepared, sources, name, from.as_deref())?;
+            priced = touched.priced;
+            (touched.count, touched.assumed)
+        }
     };
     if count == 0 {
         return Err("it selects nothing in this recording".to_owned());
     }
-    Ok(Touched { count, assumed })
-}
-
-fn swap(
-    prepared: &mut Prepared<'_>,
-    sources: &DataSources,
-    to: &str,
-    from: Option<&str>,
-) -> Result<u64, String> {
-    let recorded = prepared.recording.sources.iter().find_map(|it| it.device_name.as_deref());
-    let from = from.or(recorded).ok_or_else(|| {
-        "the recording does not name its GPU; say which it is by from=NAME".to_owned()
-    })?;
-    let mut swap = GpuSwap::new(sources, from, to)?;
-    let mut count = 0;
-    for (work, span) in prepared.work_span.iter().enumerate() {
-        let Some(SpanId(span)) = *span else { continue };
-        let span = &prepared.recording.timeline.spans[span as usize];
-        let name = prepared.recording.timeline.labels.name(span.label);
-        let cost = &mut prepared.costs.works[work];
-        cost.time = cost.time * swap.factor(span.class, name, cost.time);
-        count += 1;
-    }
-    Ok(count)
+    Ok(Touched { count, assumed, priced })
 }

@@ -7,8 +7,9 @@ pub const CHANGES: [(&str, &str); 11] = [
     ("scale kernels SELECT time=FACTOR", "kernels take this many times as long"),
     ("remove kernels SELECT", "kernels and their launches are gone"),
     (
-        "fuse kernels SELECT [time=FACTOR]",
-        "neighbours on a stream become one launch that takes FACTOR (1) of their sum",
+        "fuse kernels SELECT [time=FACTOR] [traffic=saved]",
+        "neighbours on a stream become one launch that takes FACTOR (1) of their sum; with `saved` \
+         passes of known shapes neither write nor read what one hands to the next",
     ),
     (
         "remove sync SELECT",
@@ -54,6 +55,8 @@ pub enum Change {
         select: Selector,
         /// Time of the fused kernel over the sum of its parts.
         time: f64,
+        /// Whether what one hands to the next does not go through memory.
+        saves_traffic: bool,
     },
     /// Calls do not wait for the device.
     RemoveSync {
@@ -152,7 +155,12 @@ impl Change {
             ("fuse", "kernels") => {
                 let mut words = Words::read(&words[2..])?;
                 let time = words.given("time", factor)?.unwrap_or(1.0);
-                Ok(Self::FuseKernels { select: words.some()?, time })
+                let saved = |value: &str| match value {
+                    "saved" => Ok(true),
+                    _ => Err(format!("`{value}` is not `saved`, which is all that traffic can be")),
+                };
+                let saves_traffic = words.given("traffic", saved)?.unwrap_or(false);
+                Ok(Self::FuseKernels { select: words.some()?, time, saves_traffic })
             }
             ("remove", "sync") => Ok(Self::RemoveSync { select: Words::read(&words[2..])?.end()? }),
             ("remove", "host") => {
@@ -303,6 +311,7 @@ mod tests {
             ("scale kernels name=a time=fast", "is no factor"),
             ("scale kernels name=a time=-1", "is no factor"),
             ("remove kernels", "means everything"),
+            ("fuse kernels name=a traffic=less", "is not `saved`"),
             ("remove kernels name=(", "no pattern"),
             ("remove kernels class=gem", "all that computes), gemm, attention"),
             ("remove kernels nam=x", "unknown key `nam`"),

@@ -1,8 +1,9 @@
 //! Another GPU: times of kernels by the ratio of two price books.
 //!
-//! Where the shape of a kernel is known, both books price it. Where it is not, a kernel of its
-//! class is found that takes as long on the recorded GPU, and that one is priced on the other: so a
-//! short product is scaled as short products are, and a pass over memory by bandwidth.
+//! Where the shape of a kernel is known from its operator, both books price it. Where it is not, a
+//! kernel of its class is found that takes as long on the recorded GPU, and that one is priced on
+//! the other: so a short product is scaled as short products are, and a pass over memory by
+//! bandwidth.
 
 use rustc_hash::FxHashMap;
 
@@ -46,6 +47,17 @@ impl GpuSwap {
     /// Time of a kernel on the other GPU over its time on the recorded one.
     pub fn factor_of_shape(&self, kernel: &Kernel) -> f64 {
         ratio(self.to.1.price(kernel).time, self.from.1.price(kernel).time)
+    }
+
+    /// The same for a kernel that is one of a few: of the one whose price on the recorded GPU is
+    /// nearest to its recorded time. `None` of none.
+    pub fn factor_of_nearest(&self, kernels: &[Kernel], time: Seconds) -> Option<f64> {
+        let off = |kernel: &Kernel| {
+            let price = self.from.1.price(kernel).time.value().max(1e-12);
+            (time.value().max(1e-12) / price).ln().abs()
+        };
+        let nearest = kernels.iter().min_by(|one, other| off(one).total_cmp(&off(other)))?;
+        Some(self.factor_of_shape(nearest))
     }
 
     /// The same for a kernel whose shape is not known, by its class, name and recorded time.

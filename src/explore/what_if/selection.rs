@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::Selector;
+use crate::analysis::Intervals;
 use crate::timeline::{Span, SpanId};
 use crate::trace::Recording;
 use crate::work::Class;
-
-/// Half-open stretches in ascending order that do not touch, in picoseconds.
-type Stretches = Vec<(u64, u64)>;
 
 /// What of a recording a selector selects.
 #[derive(Debug)]
 pub struct Selection {
     /// By index of the span; of spans on devices that of their launch counts for places.
     spans: Vec<bool>,
-    /// Stretches of host time by process and thread; `None` where the selector names no place.
-    within: Option<BTreeMap<(u32, u32), Stretches>>,
-    steps: Option<BTreeMap<u32, Stretches>>,
+    /// Host time by process and thread, in picoseconds; `None` where the selector names no place.
+    within: Option<BTreeMap<(u32, u32), Intervals>>,
+    steps: Option<BTreeMap<u32, Intervals>>,
     ranks: Vec<bool>,
 }
 
@@ -31,14 +29,14 @@ impl Selection {
             .map(|process| selector.rank.is_none_or(|rank| rank == process.rank))
             .collect();
         let within = selector.within.as_ref().map(|pattern| {
-            stretches(timeline.frames.iter().filter_map(|frame| {
+            Intervals::by_place(timeline.frames.iter().filter_map(|frame| {
                 let is_named = pattern.is_match(timeline.labels.name(frame.label));
                 let place = (frame.process, frame.thread);
                 is_named.then_some((place, (frame.start.ps(), frame.end.ps())))
             }))
         });
         let steps = selector.step.map(|number| {
-            stretches(timeline.steps.iter().filter_map(|step| {
+            Intervals::by_place(timeline.steps.iter().filter_map(|step| {
                 let stretch = (step.start.ps(), step.end.ps());
                 (step.number == number).then_some((step.process, stretch))
             }))
@@ -83,7 +81,7 @@ impl Selection {
         found: impl Iterator<Item = ((u32, u32), (u64, u64))>,
     ) -> Self {
         let ranks = vec![true; recording.timeline.processes.len()];
-        Self { spans: Vec::new(), within: Some(stretches(found)), steps: None, ranks }
+        Self { spans: Vec::new(), within: Some(Intervals::by_place(found)), steps: None, ranks }
     }
 
     fn holds_place(&self, process: u32, asked: &Span) -> bool {
@@ -98,7 +96,7 @@ impl Selection {
 
     fn covers_step(&self, process: u32, at: u64) -> bool {
         let Some(steps) = &self.steps else { return true };
-        steps.get(&process).is_some_and(|stretches| holds(stretches, at))
+        steps.get(&process).is_some_and(|steps| steps.contains(at))
     }
 
     /// Whether a span is selected.
@@ -117,7 +115,7 @@ impl Selection {
         let is_within = match &self.within {
             None => true,
             Some(within) => {
-                within.get(&(process, thread)).is_some_and(|stretches| holds(stretches, at))
+                within.get(&(process, thread)).is_some_and(|within| within.contains(at))
             }
         };
         is_within && self.ranks[process as usize] && self.covers_step(process, at)
@@ -128,72 +126,30 @@ impl Selection {
         if to <= from || !self.ranks[process as usize] {
             return 0;
         }
-        let everything = vec![(0, u64::MAX)];
-        let within = match &self.within {
-            None => Some(&everything),
-            Some(within) => within.get(&(process, thread)),
-        };
-        let steps = match &self.steps {
-            None => Some(&everything),
-            Some(steps) => steps.get(&process),
-        };
-        let (Some(within), Some(steps)) = (within, steps) else { return 0 };
-        let mut sum = 0;
-        for &(start, end) in between(within, from, to) {
-            let (start, end) = (start.max(from), end.min(to));
-            let parts = between(steps, start, end).iter();
-            sum += parts.map(|part| part.1.min(end) - part.0.max(start)).sum::<u64>();
-        }
-        sum
-    }
-}
-
-/// Unions of stretches by place.
-fn stretches<K: Ord>(parts: impl Iterator<Item = (K, (u64, u64))>) -> BTreeMap<K, Stretches> {
-    let mut by_place: BTreeMap<K, Stretches> = BTreeMap::new();
-    for (place, stretch) in parts.filter(|(_, stretch)| stretch.0 < stretch.1) {
-        by_place.entry(place).or_default().push(stretch);
-    }
-    for stretches in by_place.values_mut() {
-        stretches.sort_unstable();
-        let mut union: Stretches = Vec::new();
-        for &(from, to) in stretches.iter() {
-            match union.last_mut() {
-                Some(last) if from <= last.1 => last.1 = last.1.max(to),
-                _ => union.push((from, to)),
+        let within = self.within.as_ref().map(|within| within.get(&(process, thread)));
+        let steps = self.steps.as_ref().map(|steps| steps.get(&process));
+        match (within, steps) {
+            (None, None) => to - from,
+            (Some(Some(one)), None) | (None, Some(Some(one))) => one.covered(from, to),
+            (Some(Some(within)), Some(Some(steps))) => {
+                within.inside(from, to).map(|part| steps.covered(part.0, part.1)).sum()
             }
+            (Some(None), _) | (_, Some(None)) => 0,
         }
-        *stretches = union;
     }
-    by_place
-}
-
-fn holds(stretches: &[(u64, u64)], at: u64) -> bool {
-    let index = stretches.partition_point(|stretch| stretch.0 <= at);
-    index > 0 && at < stretches[index - 1].1
-}
-
-/// The stretches that touch `from..to`.
-fn between(stretches: &[(u64, u64)], from: u64, to: u64) -> &[(u64, u64)] {
-    let first = stretches.partition_point(|stretch| stretch.1 <= from);
-    let last = stretches.partition_point(|stretch| stretch.0 < to);
-    stretches.get(first..last).unwrap_or(&[])
 }
 
 /// For each span, whether communication of its process covers at least half of it.
 pub fn beside_communication(recording: &Recording) -> Vec<bool> {
     let spans = &recording.timeline.spans;
     let communicates = |span: &&Span| matches!(span.class, Class::Communication(_));
-    let communication = stretches(spans.iter().filter(communicates).map(|span| {
+    let communication = Intervals::by_place(spans.iter().filter(communicates).map(|span| {
         let (from, to) = span.occupied();
         (span.process, (from.ps(), to.ps()))
     }));
-    let none = Stretches::new();
     let is_beside = |span: &Span| {
         let (from, to) = (span.start.ps(), span.end.ps());
-        let busy = communication.get(&span.process).unwrap_or(&none);
-        let parts = between(busy, from, to).iter();
-        let shared: u64 = parts.map(|part| part.1.min(to) - part.0.max(from)).sum();
+        let shared = communication.get(&span.process).map_or(0, |busy| busy.covered(from, to));
         !communicates(&span) && !span.lane.is_host() && shared > 0 && 2 * shared >= to - from
     };
     spans.iter().map(is_beside).collect()

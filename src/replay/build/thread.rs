@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{HostPlace, HostWork, Plan, Prepared, join_work, seconds, work_cost};
+use super::{HostPlace, HostWork, Plan, Prepared, seconds};
 use crate::program::{Action, EventId, Launch, MemoryEffect, Step, Stream, Waits, WorkId};
 use crate::replay::waits::{copy_blocks, host_wait};
 use crate::timeline::SpanId;
@@ -192,10 +192,7 @@ impl<'b, 'a> ThreadBuilder<'b, 'a> {
         let last = chunks.next_back().unwrap_or(&[]);
         let place = HostWork::Call(call);
         for waits in chunks {
-            let id = WorkId(self.prepared.program.works.len() as u32);
-            self.prepared.program.works.push(join_work());
-            self.prepared.costs.works.push(work_cost(crate::units::Seconds::ZERO));
-            self.prepared.work_span.push(None);
+            let id = self.prepared.add_join();
             let launch = launch(id, stream, waits, EventId::NONE);
             self.push(Step::Launch(launch), place, device.put, device.put);
         }

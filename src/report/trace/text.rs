@@ -9,7 +9,7 @@ use crate::report::Style;
 use crate::report::table::{bar, grouped, percent, table};
 use crate::report::text::heading;
 use crate::trace::Source;
-use crate::units::Picoseconds;
+use crate::units::{Bytes, Picoseconds};
 
 /// Steps and collectives listed at most.
 const ROWS: usize = 12;
@@ -106,6 +106,7 @@ fn one(source: &Source, profile: &RankProfile, top: usize, style: Style) -> Stri
         text.push('\n');
     }
     text += &steps(profile, style);
+    text += &operations(source, profile, style);
     text += &kernels(source, profile, top, style);
     text
 }
@@ -176,6 +177,28 @@ fn steps(profile: &RankProfile, style: Style) -> String {
     format!("{}{}\n", heading("Steps", style), table(&header, &rows, 2))
 }
 
+/// Communication by operation, with the bytes of those that say them.
+fn operations(source: &Source, profile: &RankProfile, style: Style) -> String {
+    if profile.operations.is_empty() {
+        return String::new();
+    }
+    let header = ["", "total", "count", "bytes", "with a size"];
+    let row = |operation: &crate::analysis::OperationTime| {
+        let is_sized = operation.sized_count > 0;
+        let bytes = Bytes::new(operation.bytes as f64);
+        vec![
+            operation.operation.replace('_', " "),
+            time(operation.total),
+            grouped(operation.count as f64),
+            if is_sized { bytes.to_string() } else { "-".to_owned() },
+            grouped(operation.sized_count as f64),
+        ]
+    };
+    let rows: Vec<Vec<String>> = profile.operations.iter().map(row).collect();
+    let title = heading(&format!("Communication of {} by operation", title(source)), style);
+    format!("{title}{}\n", table(&header, &rows, 2))
+}
+
 fn kernels(source: &Source, profile: &RankProfile, top: usize, style: Style) -> String {
     if profile.kinds.is_empty() {
         return String::new();
@@ -233,17 +256,23 @@ fn meetings(
     let mut worst: Vec<&CollectiveProfile> = collectives.to_vec();
     worst.sort_by_key(|one| std::cmp::Reverse(one.skew));
     let row = |one: &&CollectiveProfile| {
-        let bandwidth = one.algorithm_bandwidth_gb_per_s;
+        let rate = |bandwidth: Option<f64>| {
+            bandwidth.map_or("-".to_owned(), |bandwidth| format!("{bandwidth:.1} GB/s"))
+        };
+        let what = one.operation.map(|operation| operation.replace('_', " "));
         vec![
-            format!("{} #{}", short(&one.kernel, 40), one.sequence),
+            format!("{} #{}", what.unwrap_or_else(|| short(&one.kernel, 40)), one.sequence),
+            one.bytes.map_or("-".to_owned(), |bytes| Bytes::new(bytes as f64).to_string()),
             time(one.skew),
             format!("rank {}", one.last_rank),
             time(one.transfer),
-            bandwidth.map_or("-".to_owned(), |bandwidth| format!("{bandwidth:.1} GB/s")),
+            rate(one.algorithm_bandwidth_gb_per_s),
+            rate(one.bus_bandwidth_gb_per_s),
         ]
     };
     let rows: Vec<Vec<String>> = worst.iter().take(ROWS).map(row).collect();
-    let header = ["", "arrival skew", "last", "transfer", "alg. bandwidth"];
+    let header =
+        ["", "bytes", "arrival skew", "last", "transfer", "alg. bandwidth", "bus bandwidth"];
     text += &format!("\n{}{}", heading("Largest skews", style), table(&header, &rows, 2));
     text
 }

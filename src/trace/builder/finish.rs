@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::said::Said;
 use super::{Builder, Device, Host};
 use crate::timeline::{
     Arrow, Frame, Lane, MemorySample, Process, Span, SpanId, StepMark, Timeline,
@@ -36,6 +37,8 @@ enum Row {
 impl Builder<'_> {
     /// The recording of all that was collected.
     pub fn finish(mut self) -> Recording {
+        self.hear();
+        let communications = self.communications();
         let mut places = self.places();
         let rows = self.rows();
         let mut recording = Recording {
@@ -57,7 +60,7 @@ impl Builder<'_> {
         self.lane_names(&places, &mut recording.timeline);
         self.frames(&places, &mut recording);
         recording.timeline.labels = std::mem::take(&mut self.labels);
-        self.spans(&rows, &mut places, &mut recording);
+        self.spans(&rows, &communications, &mut places, &mut recording);
         self.arrows(&mut recording, &rows, &places);
         self.waits(&places, &mut recording);
         self.steps_and_memory(&places, &mut recording.timeline);
@@ -206,7 +209,30 @@ impl Builder<'_> {
         recording.operators.sort_by_key(|operator| operator.frame);
     }
 
-    fn spans(&self, rows: &[Row], places: &mut Places, recording: &mut Recording) {
+    /// What collectives say, by their index; their spans are not known yet.
+    fn communications(&mut self) -> Vec<Communication> {
+        let collectives = std::mem::take(&mut self.collectives);
+        let communication = |said: Said| Communication {
+            span: SpanId(0),
+            kind: said.kind,
+            bytes: said.bytes().map(Bytes::new),
+            is_uneven: said.is_uneven(),
+            dtype: said.dtype(&mut self.labels),
+            communicator: said.group,
+            group_size: said.members(),
+            ranks: said.ranks,
+            sequence: said.sequence,
+        };
+        collectives.into_iter().map(|it| it.said).map(communication).collect()
+    }
+
+    fn spans(
+        &self,
+        rows: &[Row],
+        communications: &[Communication],
+        places: &mut Places,
+        recording: &mut Recording,
+    ) {
         for (index, row) in (0..).zip(rows) {
             let span = match *row {
                 Row::Call(call) => {
@@ -223,19 +249,11 @@ impl Builder<'_> {
                 }
                 Row::Device(event) => {
                     let event = &self.device_events[event as usize];
-                    if let Some(collective) = event.collective {
-                        let raw = &self.collectives[collective as usize];
-                        recording.communications.push(Communication {
-                            span: SpanId(index),
-                            kind: raw.kind,
-                            bytes: raw.bytes.map(Bytes::new),
-                            dtype: raw.dtype,
-                            communicator: raw.group,
-                            group_size: raw.group_size,
-                            sequence: raw.sequence,
-                        });
-                    }
-                    let said = event.collective.and_then(|it| self.collectives[it as usize].bytes);
+                    let said = event.collective.map(|it| &communications[it as usize]);
+                    recording.communications.extend(
+                        said.map(|said| Communication { span: SpanId(index), ..said.clone() }),
+                    );
+                    let said = said.and_then(|said| said.bytes).map(Bytes::value);
                     places.device_span(event, said.unwrap_or(event.bytes as f64))
                 }
             };

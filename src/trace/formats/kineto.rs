@@ -3,6 +3,7 @@
 //! Format: "Trace Event Format" (Chromium project), `libkineto/src/output_json.cpp`
 //! (pytorch/kineto). The file is read through a window; of each event only what is kept is made.
 
+mod announced;
 mod arguments;
 mod category;
 mod damage;

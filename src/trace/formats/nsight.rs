@@ -7,6 +7,8 @@
 mod database;
 mod device;
 mod host;
+mod nccl;
+mod payload;
 mod ranges;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,18 @@
 //! Which kernels of several ranks are one collective, on one clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Event;
 
 /// Ends of members of one collective are no further apart than this: a ring passes its last piece
 /// on, over the network too.
-const APART_PS: i64 = 200_000_000;
+pub(super) const APART_PS: i64 = 200_000_000;
 /// Errors of clocks: a member may seem to have ended before another began by this much.
 const CLOCK_PS: i64 = 20_000_000;
 
-/// Members of each meeting, as indices into `events`, in order of their ends; meetings have two
-/// members or more, at most one a process. Nothing is matched for its place in the order alone.
+/// Members of each meeting, as indices into `events`, in order of their ends, at most one a
+/// process. Kernels that meet no other are among them, alone. Nothing is matched for its place in
+/// the order alone.
 pub(super) fn meetings(events: &[Event]) -> Vec<Vec<usize>> {
     let mut by_token: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
@@ -37,9 +38,24 @@ pub(super) fn meetings(events: &[Event]) -> Vec<Vec<usize>> {
         }
         meetings.append(&mut open);
     }
-    meetings.retain(|members| members.len() > 1);
     meetings.sort_by_key(|members| (events[members[0]].end_ps, members[0]));
     meetings
+}
+
+/// Whether kernels of a meeting and of another may all be one: no process twice, no more than take
+/// part, all ended together, and all were running when the last one began.
+pub(super) fn may_be_one(events: &[Event], meeting: &[usize], other: &[usize]) -> bool {
+    let both = || meeting.iter().chain(other).map(|&member| &events[member]);
+    let places: BTreeSet<(usize, u32)> = both().map(|event| (event.file, event.process)).collect();
+    let count = meeting.len() + other.len();
+    let most = both().filter_map(|event| event.most).min();
+    let ends = || both().map(|event| event.end_ps);
+    let (Some(first), Some(last)) = (ends().min(), ends().max()) else { return false };
+    let began = both().map(|event| event.start_ps).max().unwrap_or(i64::MIN);
+    places.len() == count
+        && most.is_none_or(|most| count as u64 <= most)
+        && last.saturating_sub(first) <= APART_PS
+        && began <= first.saturating_add(CLOCK_PS)
 }
 
 fn is_full(members: &[usize], event: &Event) -> bool {

@@ -175,6 +175,7 @@ fn told(recording: &mut Recording, places: &mut Places, joint: &mut Recording) {
         };
         said.dtype = named(said.dtype);
         said.communicator = named(said.communicator);
+        said.ranks = named(said.ranks);
         joint.communications.push(said);
     }
 }

@@ -21,6 +21,8 @@ struct Job {
     clocks_us: Vec<i64>,
     edges: Vec<(usize, usize)>,
     is_numbered: bool,
+    /// Of every so many kernels of the second rank, one of which nothing is said.
+    unsaid_each: usize,
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -40,12 +42,14 @@ fn job() -> impl Strategy<Value = Job> {
             prop::collection::vec(clock, rank_count),
             prop::collection::vec(edge, rank_count),
             any::<bool>(),
+            2_usize..9,
         )
-            .prop_map(|(made, clocks_us, edges, is_numbered)| Job {
+            .prop_map(|(made, clocks_us, edges, is_numbered, unsaid_each)| Job {
                 made,
                 clocks_us,
                 edges,
                 is_numbered,
+                unsaid_each,
             })
     })
 }
@@ -74,6 +78,7 @@ fn record(job: &Job) -> (Vec<Recording>, Vec<Vec<usize>>) {
             let reduce = job.made[number].is_reduce;
             let name =
                 if reduce { "ncclKernel_AllReduce_RING" } else { "ncclKernel_AllGather_RING" };
+            let is_said = job.is_numbered && (rank != 1 || number % job.unsaid_each > 0);
             let clock_us = 1_700_000_000_000_000 + job.clocks_us[rank];
             builder.device_event(DeviceEvent {
                 kind: DeviceKind::Kernel,
@@ -85,7 +90,7 @@ fn record(job: &Job) -> (Vec<Recording>, Vec<Vec<usize>>) {
                 correlation: None,
                 context: 0,
                 bytes: None,
-                collective: job.is_numbered.then_some(CollectiveArguments {
+                collective: is_said.then_some(CollectiveArguments {
                     group: Some("default"),
                     sequence: Some(number as u64),
                     ..CollectiveArguments::default()
@@ -193,4 +198,107 @@ fn collectives_that_agree_on_no_clock_are_not_matched() {
     assert!(!joined.clocks[1].is_aligned, "{:?}", joined.clocks);
     assert!(joined.recording.timeline.meetings.is_empty());
     assert_eq!(joined.members, [(0, 40), (0, 40)]);
+}
+
+/// A recording of a rank whose kernels end at these microseconds, each 100 long, with what is said.
+fn saying(rank: u64, kernels: &[(i64, CollectiveArguments<'_>)]) -> Recording {
+    let classes = Classes::shipped();
+    let mut builder = Builder::new(&format!("rank{rank}.json"), &classes);
+    builder.rank(Some(rank), Some(4));
+    for &(end_us, arguments) in kernels {
+        builder.device_event(DeviceEvent {
+            kind: DeviceKind::Kernel,
+            device: rank,
+            stream: 20,
+            name: "ncclDevKernel_Generic(ncclDevKernelArgsStorage<4096ul>)",
+            start_ns: (end_us - 100) * 1000,
+            end_ns: end_us * 1000,
+            correlation: None,
+            context: 0,
+            bytes: None,
+            collective: Some(arguments),
+        });
+    }
+    builder.finish()
+}
+
+fn member_counts(recordings: Vec<Recording>) -> Vec<usize> {
+    let joined = join(recordings).unwrap();
+    joined.recording.timeline.meetings.iter().map(|meeting| meeting.members.len()).collect()
+}
+
+#[test]
+fn numbers_that_a_rank_uses_twice_tell_nothing_apart() {
+    let same = CollectiveArguments {
+        name: Some("allreduce"),
+        group: Some("0"),
+        sequence: Some(7),
+        ..CollectiveArguments::default()
+    };
+    let ends: Vec<(i64, CollectiveArguments<'_>)> =
+        (1..6).map(|place| (place * 10_000, same)).collect();
+    assert_eq!(member_counts(vec![saying(0, &ends), saying(1, &ends)]), [2; 5]);
+}
+
+#[test]
+fn a_rank_numbers_its_own_messages_so_they_meet_by_time() {
+    let message = |name: &'static str, sequence: u64| CollectiveArguments {
+        name: Some(name),
+        elements_in: Some(4096),
+        dtype: Some("Float"),
+        group: Some("pp"),
+        group_size: Some(4),
+        sequence: Some(sequence),
+        ..CollectiveArguments::default()
+    };
+    // The first sends only; to the second these are every other message.
+    let sends: Vec<_> = (1..6).map(|at| (at * 10_000, message("send", at as u64))).collect();
+    let receives: Vec<_> = (1..6).map(|at| (at * 10_000, message("recv", 2 * at as u64))).collect();
+    assert_eq!(member_counts(vec![saying(0, &sends), saying(1, &receives)]), [2; 5]);
+}
+
+#[test]
+fn groups_of_one_name_are_told_apart_by_their_ranks() {
+    let of = |ranks: &'static str| CollectiveArguments {
+        name: Some("allreduce"),
+        group: Some("tp"),
+        group_size: Some(2),
+        ranks: Some(ranks),
+        sequence: Some(3),
+        ..CollectiveArguments::default()
+    };
+    let ranks = ["[0, 1]", "[2, 3]"];
+    // What all ranks do together puts their clocks on one.
+    let all = CollectiveArguments {
+        name: Some("allreduce"),
+        group: Some("world"),
+        group_size: Some(4),
+        ..CollectiveArguments::default()
+    };
+    let kernels = |rank: usize| [(10_000, of(ranks[rank / 2])), (50_000, all)];
+    let recordings = (0..4).map(|rank| saying(rank as u64, &kernels(rank))).collect();
+    let joined = join(recordings).unwrap();
+    let timeline = &joined.recording.timeline;
+    let members = |at: usize| -> Vec<u32> {
+        let spans = timeline.meetings[at].members.iter();
+        spans.map(|span| timeline.spans[span.0 as usize].process).collect()
+    };
+    assert_eq!(timeline.meetings.len(), 3);
+    assert_eq!((members(0), members(1)), (vec![0, 1], vec![2, 3]));
+    assert_eq!(members(2), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_recording_that_says_nothing_joins_one_that_says_all() {
+    let said = |sequence: u64| CollectiveArguments {
+        name: Some("allreduce"),
+        elements_in: Some(4096),
+        dtype: Some("Float"),
+        group: Some("0"),
+        sequence: Some(sequence),
+        ..CollectiveArguments::default()
+    };
+    let all: Vec<_> = (1..6).map(|at| (at * at * 10_000, said(at as u64))).collect();
+    let none: Vec<_> = all.iter().map(|&(end, _)| (end, CollectiveArguments::default())).collect();
+    assert_eq!(member_counts(vec![saying(0, &all), saying(1, &none)]), [2; 5]);
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::kernels::{edit_steps, selected, streams};
+use super::kernels::{edit_launches, selected, streams};
 use crate::explore::what_if::Selector;
-use crate::program::{EventId, Step, Stream, Waits};
+use crate::program::{EventId, Stream};
 use crate::replay::Prepared;
 use crate::units::Seconds;
 use crate::work::Class;
@@ -109,22 +109,16 @@ pub(super) fn overlap(
                 }
             }
         }
-        edit_steps(prepared, role, |step, _| {
-            let Step::Launch(mut launch) = step else { return Some(step) };
-            let work = super::kernels::launched(&step).map(|it| it.0);
-            if let Some(&last) = work.and_then(|work| before.get(&work)) {
+        edit_launches(prepared, role, |work, launch, waits| {
+            if let Some(&last) = before.get(&work) {
                 launch.stream = Stream::Recorded(free);
-                let waits: Vec<EventId> = launch.waits.iter().take(5).chain([last]).collect();
-                launch.waits = Waits::on(&waits);
-            } else if let Some(&sent) = work.and_then(|work| needed.get(&work)) {
-                let waits: Vec<EventId> = launch.waits.iter().take(5).chain([sent]).collect();
-                launch.waits = Waits::on(&waits);
-            } else if !work.is_some_and(|work| names[work as usize]) {
-                let waits: Vec<EventId> =
-                    launch.waits.iter().filter(|event| !events.contains(event)).collect();
-                launch.waits = Waits::on(&waits);
+                waits.push(last);
+            } else if let Some(&sent) = needed.get(&work) {
+                waits.push(sent);
+            } else if !names[work as usize] {
+                waits.retain(|event| !events.contains(event));
             }
-            Some(Step::Launch(launch))
+            true
         });
     }
     moved.len() as u64

@@ -55,11 +55,15 @@ pub(super) struct Rare<'a> {
     pub group_size: Scalar<'a>,
     pub group: Scalar<'a>,
     pub group_description: Scalar<'a>,
+    pub ranks: Scalar<'a>,
+    pub split_in: Scalar<'a>,
+    pub split_out: Scalar<'a>,
     pub sequence: Scalar<'a>,
     /// What kind of work it is, as our own exports say.
     pub class: Scalar<'a>,
     pub shapes: Option<Value>,
     pub dtypes: Option<Value>,
+    pub values: Option<Value>,
 }
 
 impl Arguments<'_> {
@@ -95,10 +99,14 @@ impl Rare<'_> {
             group_size: self.group_size.into_owned(),
             group: self.group.into_owned(),
             group_description: self.group_description.into_owned(),
+            ranks: self.ranks.into_owned(),
+            split_in: self.split_in.into_owned(),
+            split_out: self.split_out.into_owned(),
             sequence: self.sequence.into_owned(),
             class: self.class.into_owned(),
             shapes: self.shapes,
             dtypes: self.dtypes,
+            values: self.values,
         }
     }
 }
@@ -167,12 +175,13 @@ impl ArgumentsSeed {
                 arguments.grid = triple(&value);
                 return Ok(());
             }
-            Key::Shapes | Key::Dtypes if self.shapes => {
+            Key::Shapes | Key::Dtypes | Key::Values if self.shapes => {
                 let value = Some(map.next_value()?);
                 let rare = arguments.rare.get_or_insert_default();
                 match key {
                     Key::Shapes => rare.shapes = value,
-                    _ => rare.dtypes = value,
+                    Key::Dtypes => rare.dtypes = value,
+                    _ => rare.values = value,
                 }
                 return Ok(());
             }
@@ -217,6 +226,9 @@ impl ArgumentsSeed {
             Key::GroupSize => &mut rare.group_size,
             Key::Group => &mut rare.group,
             Key::GroupDescription => &mut rare.group_description,
+            Key::Ranks => &mut rare.ranks,
+            Key::SplitIn => &mut rare.split_in,
+            Key::SplitOut => &mut rare.split_out,
             Key::Sequence => &mut rare.sequence,
             Key::Class => &mut rare.class,
             _ => return None,
@@ -244,6 +256,7 @@ enum Key {
     Grid,
     Shapes,
     Dtypes,
+    Values,
     Name,
     TotalAllocated,
     DeviceType,
@@ -257,6 +270,9 @@ enum Key {
     GroupSize,
     Group,
     GroupDescription,
+    Ranks,
+    SplitIn,
+    SplitOut,
     Sequence,
     Class,
 }
@@ -289,6 +305,7 @@ impl Visitor<'_> for KeySeed {
             b"grid" => Key::Grid,
             b"Input Dims" | b"Input dims" => Key::Shapes,
             b"Input type" | b"Input types" => Key::Dtypes,
+            b"Concrete Inputs" => Key::Values,
             b"name" => Key::Name,
             b"Total Allocated" => Key::TotalAllocated,
             b"Device Type" => Key::DeviceType,
@@ -302,6 +319,9 @@ impl Visitor<'_> for KeySeed {
             b"Group size" => Key::GroupSize,
             b"Process Group Name" => Key::Group,
             b"Process Group Description" => Key::GroupDescription,
+            b"Process Group Ranks" => Key::Ranks,
+            b"In split size" => Key::SplitIn,
+            b"Out split size" => Key::SplitOut,
             b"Seq" => Key::Sequence,
             b"class" => Key::Class,
             _ => Key::Other,

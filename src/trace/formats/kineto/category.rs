@@ -16,7 +16,9 @@ pub(super) enum Category {
     Frame(FrameKind),
     /// An event without a length, of interest for its name only.
     Instant,
-    /// Says nothing that is kept: arrows, spans of the profiler, shadows of host ranges on streams.
+    /// The shadow of a range of the host on a stream.
+    Shadow,
+    /// Says nothing that is kept: arrows, spans of the profiler.
     Silent,
     /// Of no GPU, as far as is known.
     Unknown,
@@ -48,6 +50,7 @@ fn known(name: &str) -> Category {
         "user_annotation" => Category::Frame(FrameKind::Annotation),
         "python_function" | "python" | "python function" => Category::Frame(FrameKind::Python),
         "cpu_instant_event" => Category::Instant,
+        "gpu_user_annotation" => Category::Shadow,
         ""
         | "ac2g"
         | "async_gpu"
@@ -57,7 +60,6 @@ fn known(name: &str) -> Category {
         | "forward_backward"
         | "trace"
         | "overhead"
-        | "gpu_user_annotation"
         | "external_correlation"
         | "cuda_event"
         | "cuda_profiler_range"
@@ -79,7 +81,7 @@ mod tests {
         assert_eq!(category("Memset"), category("gpu_memset"));
         assert_eq!(category("Runtime"), category("cuda_driver"));
         assert_eq!(category("Operator"), category("cpu_op"));
-        assert_eq!(category("gpu_user_annotation"), Category::Silent);
+        assert_eq!(category("gpu_user_annotation"), Category::Shadow);
         assert_eq!(category("mtia_ccp_events"), Category::Unknown);
     }
 }

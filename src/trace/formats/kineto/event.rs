@@ -9,6 +9,7 @@ use super::decimal::nanoseconds;
 use super::scalar::Scalar;
 use crate::timeline::FrameKind;
 use crate::trace::DeviceKind;
+use crate::trace::formats::frames::announces;
 
 /// A point or length of time as the file gives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +78,7 @@ impl EventSeed {
             b'X' => match event.category {
                 None => false,
                 Some(Category::Silent | Category::Unknown | Category::Instant) => true,
+                Some(Category::Shadow) => event.name.text().is_some_and(|name| !announces(name)),
                 Some(Category::Frame(_)) => {
                     !self.frames && event.name.text().is_some_and(|name| !is_kept_anyway(name))
                 }
@@ -92,8 +94,7 @@ impl EventSeed {
             (b'X', Some(Category::Device(DeviceKind::Kernel))) => Wanted::Kernel,
             (b'X', Some(Category::Device(_) | Category::Call)) => Wanted::Work,
             (b'X', Some(Category::Frame(kind))) => {
-                let names_collective = event.name.text().is_none_or(|name| name == PARAM_COMMS);
-                if names_collective {
+                if may_announce(event) {
                     Wanted::All
                 } else if self.shapes && kind == FrameKind::Operator {
                     Wanted::Shapes
@@ -106,14 +107,17 @@ impl EventSeed {
     }
 }
 
-/// Name of the operator that says what collective it sends (`torch/csrc/distributed/c10d`).
-const PARAM_COMMS: &str = "record_param_comms";
+/// Whether an event, as far as it is known by now, may say what collective is sent.
+fn may_announce(event: &Event<'_>) -> bool {
+    event.name.text().is_none_or(announces)
+}
+
 /// Beginning of the annotation of a training step (`torch/profiler/profiler.py`).
 pub(super) const STEP: &str = "ProfilerStep#";
 
 /// Whether a frame is of interest where frames are not kept.
 pub(super) fn is_kept_anyway(name: &str) -> bool {
-    name.starts_with(STEP) || name == PARAM_COMMS
+    name.starts_with(STEP) || announces(name)
 }
 
 impl<'de> DeserializeSeed<'de> for EventSeed {
@@ -153,7 +157,8 @@ impl<'de> Visitor<'de> for EventSeed {
                 Field::Length => event.length = time(map.next_value()?),
                 Field::Arguments => {
                     let wanted = self.wanted(&event);
-                    let seed = ArgumentsSeed { wanted, shapes: self.shapes };
+                    let shapes = self.shapes || (wanted == Wanted::All && may_announce(&event));
+                    let seed = ArgumentsSeed { wanted, shapes };
                     event.arguments = map.next_value_seed(seed)?;
                 }
                 Field::Other => {

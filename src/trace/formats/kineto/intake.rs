@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::arguments::{Arguments, Rare};
+use super::announced;
+use super::arguments::Arguments;
 use super::category::Category;
 use super::event::{Event, STEP, Time, is_kept_anyway};
 use super::scalar::Scalar;
 use crate::timeline::{Call, FrameKind};
+use crate::trace::formats::frames;
 use crate::trace::{
-    Builder, CollectiveArguments, DeviceEvent, DeviceKind, HostCall, HostFrame, Options,
-    Synchronization,
+    Announcement, Builder, DeviceEvent, DeviceKind, HostCall, HostFrame, Options, Synchronization,
 };
 use crate::work::Class;
 
@@ -126,6 +127,7 @@ impl<'a> Intake<'a> {
             Category::Silent | Category::Instant => return,
             Category::Unknown => return self.unknown(event),
             // The rest of it was not read.
+            Category::Shadow if !frames::announces(event.name()) => return,
             Category::Frame(_) if !self.options.frames && !is_kept_anyway(event.name()) => return,
             _ => {}
         }
@@ -145,6 +147,7 @@ impl<'a> Intake<'a> {
             Category::Call => self.call(event, start_ns, end_ns),
             Category::Synchronization => self.synchronization(event, start_ns),
             Category::Frame(kind) => self.frame(event, kind, start_ns, end_ns),
+            Category::Shadow => self.shadow(event, start_ns, end_ns),
             Category::Silent | Category::Instant | Category::Unknown => {}
         }
     }
@@ -156,15 +159,20 @@ impl<'a> Intake<'a> {
         self.builder.device_event(DeviceEvent {
             kind,
             device: device(event),
-            stream: number(&arguments.stream).or_else(|| number(&event.tid)).unwrap_or(0),
+            stream: stream(event),
             name: event.name(),
             start_ns,
             end_ns,
             correlation: arguments.correlation.count(),
             context: 0,
             bytes: arguments.bytes.count(),
-            collective: rare.map(collective),
+            collective: rare.map(announced::named),
         });
+        // Old versions write the correlation in the place of the number of the operator.
+        let operator = arguments.external_id.count().filter(|&it| it != 0);
+        if let Some(operator) = operator.filter(|_| operator != arguments.correlation.count()) {
+            self.builder.announced_by(operator);
+        }
         if let Some(grid) = arguments.grid {
             self.builder.grid(grid);
         }
@@ -217,6 +225,9 @@ impl<'a> Intake<'a> {
             let pid = self.thread(event).0;
             self.builder.step(pid, number, start_ns, end_ns);
         }
+        if kind != FrameKind::Python && frames::announces(name) {
+            self.announcement(event, start_ns, end_ns);
+        }
         if !self.options.frames {
             return;
         }
@@ -229,6 +240,24 @@ impl<'a> Intake<'a> {
         {
             self.builder.operator(frame, shapes, dtypes);
         }
+    }
+
+    fn announcement(&mut self, event: &Event<'_>, start_ns: i64, end_ns: i64) {
+        let (pid, thread) = self.thread(event);
+        self.builder.announcement(Announcement {
+            pid,
+            thread,
+            start_ns,
+            end_ns,
+            number: event.arguments.external_id.count(),
+            arguments: announced::of(event.name(), event.arguments.rare.as_deref()),
+            count: 1,
+        });
+    }
+
+    fn shadow(&mut self, event: &Event<'_>, start_ns: i64, end_ns: i64) {
+        let said = frames::by_name(event.name());
+        self.builder.shadow((device(event), stream(event)), (start_ns, end_ns), &said);
     }
 
     /// The end of the range that began last on the thread.
@@ -311,20 +340,14 @@ fn device(event: &Event<'_>) -> u64 {
     device.count().or_else(|| pid.count()).unwrap_or(0)
 }
 
+/// Number of the stream of an event.
+fn stream(event: &Event<'_>) -> i64 {
+    let number = number(&event.arguments.stream).or_else(|| number(&event.tid));
+    number.unwrap_or(0)
+}
+
 /// Number of a stream or thread; old traces write `stream 7`.
 fn number(scalar: &Scalar<'_>) -> Option<i64> {
     let prefixed = |text: &str| text.strip_prefix("stream ")?.trim().parse().ok();
     scalar.integer().or_else(|| scalar.text().and_then(prefixed))
-}
-
-fn collective<'a>(rare: &'a Rare<'_>) -> CollectiveArguments<'a> {
-    CollectiveArguments {
-        name: rare.collective.text(),
-        elements_in: rare.elements_in.count(),
-        elements_out: rare.elements_out.count(),
-        dtype: rare.dtype.text(),
-        group_size: rare.group_size.count(),
-        group: rare.group.text().or_else(|| rare.group_description.text()),
-        sequence: rare.sequence.count(),
-    }
 }

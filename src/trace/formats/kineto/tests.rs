@@ -1,5 +1,6 @@
 //! Small files with every hazard that was met in real ones.
 
+mod collectives;
 mod judge;
 
 use std::io::{Read, Write};

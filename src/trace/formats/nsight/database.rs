@@ -35,6 +35,14 @@ impl Row<'_, '_> {
         u64::try_from(self.int(column)?).ok()
     }
 
+    /// Bytes; `None` where there are none.
+    pub(super) fn bytes(&self, column: usize) -> Option<&[u8]> {
+        match self.row.get_ref(column) {
+            Ok(ValueRef::Blob(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Text; `None` where there is none, or where it is no UTF-8.
     pub(super) fn text(&self, column: usize) -> Option<&str> {
         match self.row.get_ref(column) {

@@ -4,16 +4,21 @@ use regex::Regex;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
-use super::database::Database;
+use super::database::{Database, Row};
 use super::host::thread;
+use super::nccl::Calls;
+use super::payload::{Payload, Schemas};
 use crate::timeline::FrameKind;
-use crate::trace::formats::Options;
-use crate::trace::{Builder, HostFrame};
+use crate::trace::formats::{Options, frames};
+use crate::trace::{Announcement, Builder, HostFrame};
 
 /// `eventType` of ranges that are pushed and popped, on one thread, hence nested.
 const PUSH_POP: [i64; 2] = [59, 70];
 /// Ranges that are started and ended, maybe on other threads and across others.
 const START_END: [i64; 2] = [60, 71];
+
+/// Columns of what ranges carry.
+const PAYLOADS: [&str; 3] = ["binaryData", "jsonText", "jsonTextId"];
 
 /// A range with its text.
 struct Range {
@@ -34,7 +39,10 @@ pub(super) fn read(
     let mut loose: Vec<Range> = Vec::new();
     let mut nested: FxHashMap<i64, Vec<(i64, i64)>> = FxHashMap::default();
     let needed = ["start", "end", "globalTid"];
-    let wished = ["eventType", "text", "textId", "endGlobalTid"];
+    let wished: Vec<&str> =
+        ["eventType", "text", "textId", "endGlobalTid"].into_iter().chain(PAYLOADS).collect();
+    let schemas = Schemas::read(database, faults);
+    let mut calls = Calls::default();
     let read = database.rows("NVTX_EVENTS", &needed, &wished, |row| {
         let (Some(start_ns), Some(end_ns), Some(global)) = (row.int(0), row.int(1), row.int(2))
         else {
@@ -49,6 +57,11 @@ pub(super) fn read(
         if let Some(number) = marks.captures(text).and_then(|found| found[1].parse().ok()) {
             builder.step(thread(global).0, number, start_ns, end_ns);
         }
+        if PUSH_POP.contains(&kind) {
+            let payload = || payload(row, database, &schemas);
+            calls.take(text, global, (start_ns, end_ns), payload);
+            announce(builder, global, (start_ns, end_ns), text);
+        }
         if !options.frames {
         } else if PUSH_POP.contains(&kind) {
             nested.entry(global).or_default().push((start_ns, end_ns));
@@ -58,6 +71,7 @@ pub(super) fn read(
         }
     });
     faults.extend(read.err());
+    calls.announce(builder);
     for range in nesting(loose, &nested) {
         frame(builder, options, range.global, (range.start_ns, range.end_ns), &range.text);
     }
@@ -68,6 +82,59 @@ pub(super) fn read(
 const STEP: &str =
     r"^(?i:ProfilerStep\s*#|(?:train(?:ing)?[ _]?)?(?:step|iter|iteration)\s*[ _:#=]?\s*)(\d+)$";
 
+/// What a range carries, as JSON or as bytes.
+fn payload(row: &Row<'_, '_>, database: &Database, schemas: &Schemas) -> Payload {
+    let registered = row.int(9).and_then(|id| database.string(id));
+    match (row.text(8).or(registered.as_deref()), row.bytes(7)) {
+        (Some(json), _) => Payload::of_json(json),
+        (None, Some(bytes)) => schemas.payload(bytes),
+        (None, None) => Payload::default(),
+    }
+}
+
+/// Tells what a range of a process group of PyTorch sends. It names its tensors' sizes and not
+/// their format.
+fn announce(builder: &mut Builder<'_>, global: i64, (start_ns, end_ns): (i64, i64), text: &str) {
+    // Few do: what stands behind the name is looked for only where its beginning is right.
+    if !text.starts_with(frames::PARAM_COMMS) && !frames::announces(text) {
+        return;
+    }
+    let name = name_of(text);
+    let mut arguments = frames::by_name(name);
+    let shapes = text.find(SIZES).map(|at| shapes(&text[at + SIZES.len()..]));
+    if let Some(shapes) = shapes.filter(|_| frames::by_backend(name).is_some()) {
+        // All that a backend's annotation has are tensors; what has no sizes was not recorded.
+        let product = |shape: &Vec<u64>| {
+            let mut lengths = shape.iter();
+            let all = lengths.try_fold(1_u64, |product, &length| product.checked_mul(length));
+            all.filter(|_| !shape.is_empty())
+        };
+        let sum = shapes.iter().map(product).try_fold(0_u64, |sum, it| sum.checked_add(it?));
+        arguments.elements_in = sum.filter(|_| !shapes.is_empty());
+    }
+    let (pid, thread) = thread(global);
+    let number = None;
+    builder.announcement(Announcement {
+        pid,
+        thread,
+        start_ns,
+        end_ns,
+        number,
+        arguments,
+        count: 1,
+    });
+}
+
+/// What stands in front of the sizes of an operator's arguments.
+const SIZES: &str = ", sizes = ";
+
+/// The name in front of what PyTorch writes behind it.
+fn name_of(text: &str) -> &str {
+    let written = [", seq = ", ", op_id = ", SIZES];
+    let cut = written.iter().filter_map(|after| text.find(after)).min();
+    cut.map_or(text, |at| &text[..at])
+}
+
 /// A range as a frame. PyTorch writes an operator as `aten::mm, seq = 4, op_id = 7, sizes = […]`
 /// (`torch/csrc/autograd/profiler_legacy.cpp`, `torch/csrc/profiler/util.cpp`).
 fn frame(
@@ -77,14 +144,12 @@ fn frame(
     (start_ns, end_ns): (i64, i64),
     text: &str,
 ) {
-    let written = [", seq = ", ", op_id = ", ", sizes = "];
-    let cut = written.iter().filter_map(|after| text.find(after)).min();
-    let name = cut.map_or(text, |at| &text[..at]);
-    let is_operator = cut.is_some() || name.starts_with("aten::");
+    let name = name_of(text);
+    let is_operator = name.len() < text.len() || name.starts_with("aten::");
     let kind = if is_operator { FrameKind::Operator } else { FrameKind::Annotation };
     let (pid, thread) = thread(global);
     let number = builder.frame(HostFrame { pid, thread, kind, name, start_ns, end_ns });
-    let shapes = text.find(", sizes = ").map(|at| shapes(&text[at + ", sizes = ".len()..]));
+    let shapes = text.find(SIZES).map(|at| shapes(&text[at + SIZES.len()..]));
     if let Some(shapes) = shapes.filter(|_| options.shapes) {
         builder.operator(number, shapes, Vec::new());
     }

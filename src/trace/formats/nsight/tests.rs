@@ -1,5 +1,7 @@
 //! Small databases made here, of several versions, whole and broken.
 
+mod nccl;
+
 use rusqlite::Connection;
 use std::path::Path;
 
