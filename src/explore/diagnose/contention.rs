@@ -1,6 +1,6 @@
 //! Kernels that communication beside them slows.
 
-use super::suspicion::{Removal, Suspicion, evidence, short_name, us};
+use super::suspicion::{Removal, Suspicion, evidence, spoken_name, us};
 use crate::analysis::{Clue, SlowdownCause};
 use crate::calibrate::{Interference, interference};
 use crate::explore::what_if::beside_communication;
@@ -35,7 +35,7 @@ fn of_class(recording: &Recording, beside: &[bool], found: &Interference) -> Opt
         let alone = us(length) / found.factor;
         let what = format!(
             "`{}` beside communication; about {alone:.0} us alone",
-            short_name(recording, span)
+            spoken_name(recording, span)
         );
         evidence(recording, span.process, (span.start, span.end), what, None)
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::suspicion::{Removal, Suspicion, evidence, short_name, us};
+use super::suspicion::{Removal, Suspicion, evidence, short_name, spoken_name, us};
 use crate::analysis::{Clue, Intervals, SlowdownCause};
 use crate::timeline::{Lane, Span, SpanId, StepMark};
 use crate::trace::Recording;
@@ -239,7 +239,7 @@ fn heavier_classes(recording: &Recording, process: u32) -> Vec<Clue> {
         .collect();
     heavier.sort_by(|left, right| (right.0 - right.1).total_cmp(&(left.0 - left.1)));
     let clue = |(own, mean, class, span): &(f64, f64, Class, &Span)| {
-        let (class, name) = (class.name().replace('_', " "), short_name(recording, span));
+        let (class, name) = (class.name().replace('_', " "), spoken_name(recording, span));
         let what = format!("{class} takes {own:.0} us, {mean:.0} us on the mean rank; `{name}`");
         evidence(recording, process, span.occupied(), what, None)
     };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::frames::Frames;
-use super::suspicion::{Removal, Suspicion, evidence, exactly, python_line, short_name, us};
+use super::suspicion::{Removal, Suspicion, evidence, exactly, python_line, spoken_name, us};
 use crate::analysis::{Cause, Clue, IdleStretch, SlowdownCause};
 use crate::timeline::{FrameKind, FramePurpose, Lane, SpanId};
 use crate::trace::Recording;
@@ -68,7 +68,7 @@ impl Scene<'_> {
 
     /// The work that ended a gap.
     fn next(&self, gap: &IdleStretch) -> String {
-        short_name(self.recording, &self.recording.timeline.spans[gap.next.0 as usize])
+        spoken_name(self.recording, &self.recording.timeline.spans[gap.next.0 as usize])
     }
 
     /// The outermost frame that loads data around the point of a gap.

@@ -103,3 +103,10 @@ pub(super) fn short_name(recording: &Recording, span: &Span) -> String {
     let bare = name.split(['(', '<']).next().unwrap_or(name).trim();
     bare.strip_prefix("void ").unwrap_or(bare).to_owned()
 }
+
+/// Name of a span for evidence: as above, and without namespaces that have no name.
+pub(super) fn spoken_name(recording: &Recording, span: &Span) -> String {
+    let name = recording.timeline.labels.name(span.label).replace("(anonymous namespace)::", "");
+    let bare = name.strip_prefix("void ").unwrap_or(&name);
+    bare.split(['(', '<']).next().unwrap_or(bare).trim().to_owned()
+}
