@@ -64,6 +64,7 @@ impl Builder<'_> {
         self.arrows(&mut recording, &rows, &places);
         self.waits(&places, &mut recording);
         self.steps_and_memory(&places, &mut recording.timeline);
+        tell_lost_launches(&mut recording);
         recording
     }
 
@@ -420,5 +421,20 @@ impl Places {
             bytes: Bytes::new(bytes),
             breakdown: None,
         }
+    }
+}
+
+/// A recording whose launches are mostly not there tells little of hosts, and says so.
+fn tell_lost_launches(recording: &mut Recording) {
+    let works = recording.timeline.spans.iter().zip(&recording.launched_by);
+    let launches = works.filter(|(span, _)| !span.lane.is_host()).map(|(_, launch)| launch);
+    let (count, lost) = launches.fold((0_u64, 0_u64), |(count, lost), launch| {
+        (count + 1, lost + u64::from(launch.is_none()))
+    });
+    if 2 * lost > count {
+        recording.partial.push(format!(
+            "{lost} of {count} GPU events have no launch in the file, so that most of what the \
+             host did is not there"
+        ));
     }
 }

@@ -215,13 +215,22 @@ fn steps_frames_shapes_memory_and_names_are_kept() {
 }
 
 #[test]
+fn a_recording_that_lost_most_launches_says_so() {
+    let alone = read(events(&[KERNEL])).unwrap();
+    let told = "1 of 1 GPU events have no launch in the file, so that most of what the host did is \
+                not there";
+    assert_eq!(alone.partial, [told]);
+    assert_eq!(read(events(&[LAUNCH, KERNEL])).unwrap().partial, Vec::<String>::new());
+}
+
+#[test]
 fn steps_are_kept_where_frames_are_not() {
     let classes = Classes::shipped();
     let options = Options { classes: &classes, frames: false, shapes: false };
     let step =
         r#"{"ph":"X","cat":"Operator","name":"ProfilerStep#7","pid":9,"tid":4,"ts":5,"dur":9}"#;
     let operator = r#"{"ph":"X","cat":"cpu_op","name":"aten::mm","pid":9,"tid":4,"ts":5,"dur":9}"#;
-    let text = events(&[step, operator, KERNEL]);
+    let text = events(&[step, operator, LAUNCH, KERNEL]);
     let recording = open("a.json", text.as_bytes()).unwrap().read(None, &options).unwrap();
     assert_eq!((recording.timeline.steps.len(), recording.timeline.frames.len()), (1, 0));
     assert_eq!(recording.partial, Vec::<String>::new());

@@ -40,7 +40,9 @@ fn heard(parts: &[String]) -> Vec<(Communication, Option<String>)> {
     let read = |frames: bool| {
         let options = Options { classes: &classes, frames, shapes: frames };
         let recording = open("a.json", text.as_bytes()).unwrap().read(None, &options).unwrap();
-        assert_eq!(recording.partial, Vec::<String>::new());
+        // Of kernels without a launch it says that, and nothing else.
+        let others = recording.partial.iter().filter(|told| !told.contains("have no launch"));
+        assert_eq!(others.collect::<Vec<_>>(), Vec::<&String>::new());
         let name =
             |said: &Communication| Some(recording.timeline.labels.name(said.dtype?).to_owned());
         let said = recording.communications.iter();
