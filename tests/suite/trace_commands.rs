@@ -97,6 +97,19 @@ fn files_that_are_no_traces_are_refused_by_every_command() {
 }
 
 #[test]
+fn one_rank_twice_is_refused_where_ranks_run_together() {
+    let folder = workplace();
+    let ranked = TRACE.replace("{\"schemaVersion\":1", "{\"distributedInfo\":{\"rank\":3}");
+    fs::write(folder.path().join("a.json"), &ranked).unwrap();
+    fs::write(folder.path().join("b.json"), &ranked).unwrap();
+    // A summary tells each file for itself.
+    for (command, more) in commands().into_iter().filter(|it| it.0 != "summarize") {
+        let arguments = [&[command, "a.json", "b.json"][..], more].concat();
+        refused(folder.path(), &arguments, "says that it is rank 3, as a.json does");
+    }
+}
+
+#[test]
 fn tables_of_kernels_that_cannot_be_read_are_refused_by_every_command() {
     let folder = workplace();
     for (command, needed) in commands() {

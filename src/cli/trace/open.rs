@@ -70,7 +70,8 @@ impl TraceFiles {
                 diagnostics::warn(context, &what);
             }
         }
-        Ok(trace::join(recordings)?.recording)
+        let joined = trace::join(recordings).map_err(|error| Problem::new("", error.to_string()));
+        Ok(joined.map_err(Problems::from)?.recording)
     }
 
     /// What kernels are.
