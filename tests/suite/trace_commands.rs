@@ -107,6 +107,9 @@ fn one_rank_twice_is_refused_where_ranks_run_together() {
         let arguments = [&[command, "a.json", "b.json"][..], more].concat();
         refused(folder.path(), &arguments, "says that it is rank 3, as a.json does");
     }
+    // As one timeline they cannot be written.
+    let arguments = ["summarize", "a.json", "b.json", "--trace", "c.json", "--quiet"];
+    refused(folder.path(), &arguments, "--trace wants ranks of one job");
 }
 
 #[test]

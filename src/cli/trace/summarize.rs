@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use stepcast::analysis::{KnownCollective, ProfileOptions, profile};
 use stepcast::report::trace::{self, Measured};
+use stepcast::spec::{Problem, Problems};
 use stepcast::trace::{Recording, join};
 
 use super::open::{Keep, TraceFiles};
@@ -32,7 +33,10 @@ pub(crate) fn run(args: &SummarizeArgs, context: &Context) -> anyhow::Result<Exi
     if let Some(path) = &args.trace {
         match recordings.as_slice() {
             [recording] => simulate::write_trace(path, &recording.timeline)?,
-            _ => anyhow::bail!("--trace wants ranks of one job, and these are several jobs"),
+            _ => {
+                let what = "--trace wants ranks of one job, and these are several jobs";
+                return Err(Problems::from(Problem::new("", what)).into());
+            }
         }
     }
     let measured: Vec<Measured> = recordings.iter().map(|one| measure(one, args.top)).collect();
